@@ -1,0 +1,3 @@
+//! Doorbuster: a Redis-first flash-sale engine.
+//!
+//! Where an order goes, module by module, is told in ARCHITECTURE.md.

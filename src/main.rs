@@ -1,0 +1,2 @@
+//! The `doorbuster` binary.
+fn main() {}
