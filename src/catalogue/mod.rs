@@ -1,0 +1,5 @@
+//! What is sold: products, sales and their items.
+
+mod ids;
+
+pub use ids::{IdError, SaleId, Sku};
