@@ -1,4 +1,12 @@
 //! Doorbuster: a Redis-first flash-sale engine.
 //!
 //! Where an order goes, module by module, is told in ARCHITECTURE.md.
+
+pub mod buyer;
 pub mod catalogue;
+pub mod claim;
+pub mod gate;
+pub mod log;
+pub mod order_id;
+pub mod partition;
+pub mod redis;

@@ -1,0 +1,39 @@
+#!lua flags=allow-oom
+-- Applies one change of stock that Postgres has decided, and logs it.
+-- allow-oom: a return must reach a full Redis. (An allotment is small and rare.)
+--
+-- Guarantee: each cause changes stock once, however often the call is repeated.
+-- KEYS  1 meta   2 sale   3 buyers   4 causes   5 log
+-- ARGV  1 field of the log entry ("allotment" or "return")   2 value of the log entry   3 cause
+--       4 buyer ("" for none)   5 head and entry id of the buyer's record to empty of its units
+--       then pairs: SKU, units to add
+-- Reply the id of the log entry; "known" where this cause was applied before; "absent" where the sale is not here
+-- Error FENCED stamp|lease
+-- @include fence
+local fenced = fence(KEYS[1])
+if fenced then return fenced end
+
+if redis.call('EXISTS', KEYS[2]) == 0 then return 'absent' end
+if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then return 'known' end
+
+-- The buyer's record keeps its key (promise 3), its units no longer count against the limit.
+local records
+if ARGV[4] ~= '' then
+  records = redis.call('HGET', KEYS[3], ARGV[4])
+end
+local id = redis.call('XADD', KEYS[5], '*', ARGV[1], ARGV[2])
+for i = 6, #ARGV, 2 do
+  redis.call('HINCRBY', KEYS[2], 'stock:' .. ARGV[i], ARGV[i + 1])
+end
+if records then
+  local kept = {}
+  for record in string.gmatch(records, '[^;]+') do
+    local name = string.match(record, '^%S+')
+    if name == ARGV[5] then record = name .. ' ' end
+    kept[#kept + 1] = record .. ';'
+  end
+  redis.call('HSET', KEYS[3], ARGV[4], table.concat(kept))
+end
+redis.call('SADD', KEYS[4], ARGV[3])
+redis.call('HINCRBY', KEYS[1], 'appended', 1)
+return id

@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Begins an opening: from here no stamped script passes. Run by the keeper only, with EVAL.
+--
+-- Guarantee: only a higher epoch replaces an opening.
+-- KEYS  1 meta
+-- ARGV  1 epoch   2 token   3 version of the key layout
+-- Reply the state that was there before ("" for none)
+-- Error SUPERSEDED epoch;  LAYOUT version
+local meta = redis.call('HMGET', KEYS[1], 'epoch', 'layout', 'state')
+if meta[1] and tonumber(meta[1]) >= tonumber(ARGV[1]) then
+  return redis.error_reply('SUPERSEDED ' .. meta[1])
+end
+if meta[2] and meta[2] ~= ARGV[3] then
+  return redis.error_reply('LAYOUT ' .. meta[2])
+end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'token', ARGV[2], 'layout', ARGV[3], 'state', 'opening')
+redis.call('HDEL', KEYS[1], 'stamp', 'lease_until')
+return meta[3] or ''

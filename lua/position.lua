@@ -1,0 +1,24 @@
+#!lua flags=no-writes
+-- Where the log stands: what is persisted without a gap, and how far it reaches.
+--
+-- KEYS  1 log
+-- ARGV  1 group
+-- Reply 1 the highest entry id at or below which nothing is undelivered or pending ("" for none)
+--       2 the first 8 characters of that entry's value (its mark)
+--       3 the last entry id   4 number of entries in the log
+local last_delivered
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local info = {}
+  for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
+  if info['name'] == ARGV[1] then last_delivered = info['last-delivered-id'] end
+end
+local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local length = redis.call('XLEN', KEYS[1])
+if not last_delivered then return { '', '', last and last[1] or '', length } end
+
+local pending = redis.call('XPENDING', KEYS[1], ARGV[1])
+local upper = last_delivered
+if pending[1] > 0 then upper = '(' .. pending[2] end
+local entry = redis.call('XREVRANGE', KEYS[1], upper, '-', 'COUNT', 1)[1]
+if not entry then return { '', '', last and last[1] or '', length } end
+return { entry[1], string.sub(entry[2][2], 1, 8), last[1], length }

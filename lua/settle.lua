@@ -1,0 +1,18 @@
+#!lua flags=allow-oom
+-- Marks log entries as persisted: acknowledges them and lowers the backlog, in one step.
+-- allow-oom: a full Redis must still be able to drain.
+--
+-- Guarantee: an entry lowers the backlog once, however often it is settled (only where XACK returned 1).
+-- KEYS  1 meta   2 log
+-- ARGV  1 group  2.. entry ids (at most 5000)
+-- Reply the number of entries that this call settled
+-- Error FENCED stamp|lease
+-- @include fence
+local fenced = fence(KEYS[1])
+if fenced then return fenced end
+
+local settled = redis.call('XACK', KEYS[2], unpack(ARGV))
+if settled > 0 then
+  redis.call('HINCRBY', KEYS[1], 'settled', settled)
+end
+return settled

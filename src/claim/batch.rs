@@ -1,0 +1,116 @@
+//! Many claims on one sale, decided by one call of `claim.lua`.
+
+use std::collections::HashMap;
+
+use fred::types::{Key, Value};
+
+use crate::catalogue::Sku;
+use crate::claim::decision::ReplyContext;
+use crate::claim::{Claim, ClaimError, Decision};
+use crate::partition::Partition;
+use crate::redis::{Keys, Redis, RedisError, Reply, SaleKeys, Script, StampedScripts};
+
+/// Lines of all claims of a batch, at most: bounds the work of one call and the arguments that Lua can unpack.
+pub const BATCH_LINES_MAX: usize = 1024;
+
+/// What one call of the script is given.
+pub struct Batch {
+    skus: Vec<Sku>,
+    args: Vec<Value>,
+}
+
+impl Batch {
+    /// Lays out `claims`, with the log's bound (entries not yet persisted).
+    pub fn new<'a>(claims: impl Iterator<Item = &'a Claim> + Clone, backlog_max: u64) -> Self {
+        let mut skus: Vec<Sku> = Vec::new();
+        let mut index_of: HashMap<&Sku, i64> = HashMap::new();
+        for (sku, _) in claims.clone().flat_map(|claim| &claim.lines) {
+            // One SKU is the usual case: no hashing for it.
+            if skus.first() != Some(sku) && !index_of.contains_key(sku) {
+                skus.push(sku.clone());
+                index_of.insert(sku, skus.len() as i64);
+            }
+        }
+        let mut args = Vec::with_capacity(2 + skus.len() + 6 * claims.size_hint().0);
+        args.push(Value::from(backlog_max as i64));
+        args.push(Value::from(skus.len() as i64));
+        args.extend(skus.iter().map(|sku| Value::from(sku.as_str())));
+        for claim in claims {
+            let lines = claim.lines.len() as i64;
+            args.push(Value::from(claim.buyer.as_str()));
+            args.push(Value::from(claim.head.as_str()));
+            args.push(Value::from(claim.entry.as_str()));
+            args.push(Value::from(if claim.over_rate { -lines } else { lines }));
+            for (sku, quantity) in &claim.lines {
+                args.push(Value::from(index_of.get(sku).copied().unwrap_or(1)));
+                args.push(Value::from(i64::from(*quantity)));
+            }
+        }
+        Self { skus, args }
+    }
+
+    /// Calls the script. The outer error says that nothing was decided, or that it is not known.
+    ///
+    /// # Errors
+    /// [`ClaimError`] for the batch as a whole.
+    pub async fn decide(
+        self,
+        redis: &Redis,
+        scripts: &StampedScripts,
+        keys: &Keys,
+        sale: &SaleKeys,
+    ) -> Result<Decisions, ClaimError> {
+        let script_keys: Vec<Key> =
+            vec![keys.meta.clone(), sale.sale.clone(), sale.buyers.clone(), keys.log.clone()];
+        let reply = redis.run(scripts, Script::Claim, script_keys, self.args).await?;
+        Decisions::new(reply, scripts.stamp.partition, self.skus)
+    }
+}
+
+/// The replies of a batch, in the order of its claims.
+pub struct Decisions {
+    partition: Partition,
+    skus: Vec<Sku>,
+    now_ms: u64,
+    opens_at_ms: u64,
+    replies: std::vec::IntoIter<Reply>,
+}
+
+impl Decisions {
+    fn new(reply: Reply, partition: Partition, skus: Vec<Sku>) -> Result<Self, ClaimError> {
+        let Value::Array(replies) = reply else {
+            return Err(ClaimError::Unexpected(format!("{reply:?}").chars().take(60).collect()));
+        };
+        let mut replies = replies.into_iter();
+        let mut number = || replies.next().and_then(|value| value.as_u64()).unwrap_or_default();
+        Ok(Self { partition, skus, now_ms: number(), opens_at_ms: number(), replies })
+    }
+
+    /// The decision of the next claim, which is `claim`.
+    ///
+    /// # Errors
+    /// [`ClaimError::Unexpected`] where script and binary do not belong together.
+    pub fn next(&mut self, claim: &Claim) -> Result<Decision, ClaimError> {
+        let context = ReplyContext {
+            partition: self.partition,
+            now_ms: self.now_ms,
+            opens_at_ms: self.opens_at_ms,
+            skus: &self.skus,
+        };
+        match self.replies.next() {
+            Some(reply) => Decision::parse(reply.as_str().as_deref().unwrap_or_default(), claim.mark, &context),
+            None => Err(ClaimError::Unexpected("a reply is missing".into())),
+        }
+    }
+}
+
+impl From<RedisError> for ClaimError {
+    fn from(error: RedisError) -> Self {
+        match error {
+            RedisError::Fenced(_) | RedisError::Superseded(_) => Self::Fenced,
+            RedisError::Timeout | RedisError::Disconnected(_) => Self::Indeterminate,
+            RedisError::Unexpected(text) => Self::Unexpected(text),
+            RedisError::Refused(text) | RedisError::Config(text) => Self::Refused(text),
+        }
+    }
+}

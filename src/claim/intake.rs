@@ -1,0 +1,136 @@
+//! Gathers the claims on one sale in one partition into batches.
+//!
+//! A batch grows only while a call is in flight: an idle system adds no wait, a busy one shares a script call, a
+//! socket write and an fsync among many claims.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::catalogue::SaleId;
+use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decision};
+use crate::gate::Gate;
+use crate::redis::{Keys, Redis, SaleKeys, StampedScripts};
+
+/// Bounds of an intake.
+#[derive(Clone, Copy, Debug)]
+pub struct IntakeLimits {
+    /// Claims in one call.
+    pub batch_max: usize,
+    /// Calls in flight.
+    pub calls_max: usize,
+    /// Claims that may wait.
+    pub queue_max: usize,
+    /// Log entries not yet persisted, above which nothing is accepted.
+    pub backlog_max: u64,
+}
+
+/// Where a node hands in its claims on one sale in one partition.
+#[derive(Clone)]
+pub struct Intake {
+    sender: mpsc::Sender<Waiting>,
+}
+
+struct Waiting {
+    claim: Claim,
+    reply: oneshot::Sender<Result<Decision, ClaimError>>,
+}
+
+impl Intake {
+    /// Starts the task that makes the calls. It ends, after its last claim, when every `Intake` is dropped.
+    pub fn start(redis: Redis, gate: Gate, sale: &SaleId, limits: IntakeLimits) -> Self {
+        let (sender, receiver) = mpsc::channel(limits.queue_max);
+        let keys = Keys::new(gate.partition());
+        let sale = keys.sale(sale);
+        tokio::spawn(run(receiver, limits, Arc::new(Desk { redis, gate, keys, sale, backlog_max: limits.backlog_max })));
+        Self { sender }
+    }
+
+    /// Hands in a claim. It is decided even if the caller goes away after it was sent; one that nobody waits
+    /// for any more is dropped before.
+    ///
+    /// # Errors
+    /// [`ClaimError`]: without a decision; `Indeterminate` may have become an order.
+    pub async fn decide(&self, claim: Claim) -> Result<Decision, ClaimError> {
+        let (reply, decision) = oneshot::channel();
+        self.sender.try_send(Waiting { claim, reply }).map_err(|_| ClaimError::Overloaded)?;
+        decision.await.unwrap_or(Err(ClaimError::Indeterminate))
+    }
+}
+
+struct Desk {
+    redis: Redis,
+    gate: Gate,
+    keys: Keys,
+    sale: SaleKeys,
+    backlog_max: u64,
+}
+
+async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, desk: Arc<Desk>) {
+    let mut waiting = Vec::with_capacity(limits.batch_max);
+    let mut calls = FuturesUnordered::new();
+    loop {
+        let room = limits.batch_max - waiting.len();
+        tokio::select! {
+            received = receiver.recv_many(&mut waiting, room), if room > 0 => if received == 0 { break },
+            Some(()) = calls.next(), if !calls.is_empty() => {}
+        }
+        let worth_a_call = calls.is_empty() || waiting.len() >= limits.batch_max / 2;
+        if worth_a_call && calls.len() < limits.calls_max && !waiting.is_empty() {
+            send_batch(&mut waiting, &desk, &calls);
+        }
+    }
+    while !waiting.is_empty() || !calls.is_empty() {
+        if calls.len() < limits.calls_max && !waiting.is_empty() {
+            send_batch(&mut waiting, &desk, &calls);
+        }
+        calls.next().await;
+    }
+}
+
+type Calls = FuturesUnordered<futures_util::future::BoxFuture<'static, ()>>;
+
+fn send_batch(waiting: &mut Vec<Waiting>, desk: &Arc<Desk>, calls: &Calls) {
+    let mut lines = 0;
+    let taken = waiting.iter().take_while(|one| {
+        lines += one.claim.lines.len();
+        lines <= BATCH_LINES_MAX
+    });
+    let taken = taken.count();
+    let mut batch: Vec<Waiting> = waiting.drain(..taken).collect();
+    // Undecided, and nobody to tell: not sent.
+    batch.retain(|one| !one.reply.is_closed());
+    let Some(scripts) = desk.gate.open() else {
+        return answer_all(batch, &ClaimError::Fenced);
+    };
+    if !batch.is_empty() {
+        calls.push(Box::pin(call(desk.clone(), scripts, batch)));
+    }
+}
+
+async fn call(desk: Arc<Desk>, scripts: Arc<StampedScripts>, batch: Vec<Waiting>) {
+    let arguments = Batch::new(batch.iter().map(|one| &one.claim), desk.backlog_max);
+    match arguments.decide(&desk.redis, &scripts, &desk.keys, &desk.sale).await {
+        Ok(mut decisions) => {
+            for one in batch {
+                let decision = decisions.next(&one.claim);
+                let _ = one.reply.send(decision);
+            }
+        }
+        Err(error) => {
+            if error == ClaimError::Fenced {
+                desk.gate.refused(&scripts.stamp);
+            }
+            tracing::debug!(%error, claims = batch.len(), "a batch was not decided");
+            answer_all(batch, &error);
+        }
+    }
+}
+
+fn answer_all(batch: Vec<Waiting>, error: &ClaimError) {
+    for one in batch {
+        let _ = one.reply.send(Err(error.clone()));
+    }
+}

@@ -1,0 +1,15 @@
+//! A buyer's request for units, and what becomes of it.
+
+mod batch;
+mod decision;
+mod digest;
+mod idempotency_key;
+mod intake;
+mod request;
+
+pub use batch::{Batch, BATCH_LINES_MAX};
+pub use decision::{ClaimError, Decision};
+pub use digest::{digest_text, fingerprint, key_digest};
+pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
+pub use intake::{Intake, IntakeLimits};
+pub use request::{Claim, LINES_MAX, LineError, QUANTITY_MAX, sorted_lines};

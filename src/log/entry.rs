@@ -1,0 +1,245 @@
+//! What an entry of the log says. One field per entry; its value is words separated by single spaces,
+//! the first of them the mark. No word can contain a space, so nothing is escaped and an operator
+//! can read the log with `redis-cli`.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use crate::buyer::BuyerId;
+use crate::catalogue::{SaleId, Sku};
+use crate::claim::IdempotencyKey;
+use crate::log::EntryId;
+use crate::order_id::{Mark, OrderId};
+
+/// SKUs and their units, as `SKU:3,SKU:1`.
+pub type Lines = Vec<(Sku, u32)>;
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogEntry {
+    /// `order`: a claim succeeded.
+    Order(OrderEntry),
+    /// `allotment`: units were added to a sale.
+    Allotment(StockEntry),
+    /// `return`: the units of a cancelled order are for sale again.
+    Return(OrderId, StockEntry),
+    /// `opening`: a keeper opened the partition; everything up to `base` was in Postgres then.
+    Opening {
+        /// Its mark.
+        mark: Mark,
+        /// The epoch it opened.
+        epoch: i64,
+        /// The persisted watermark at that time.
+        base: EntryId,
+    },
+}
+
+/// The entry of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderEntry {
+    /// The random part of the order's id.
+    pub mark: Mark,
+    /// Of the request, see [`crate::claim::fingerprint`].
+    pub fingerprint: u64,
+    /// What it was sold in.
+    pub sale: SaleId,
+    /// Who bought.
+    pub buyer: BuyerId,
+    /// Under which key.
+    pub key: IdempotencyKey,
+    /// What, and how many.
+    pub lines: Lines,
+}
+
+/// The entry of a change of stock that is no order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockEntry {
+    /// Its mark.
+    pub mark: Mark,
+    /// The sale whose stock changed.
+    pub sale: SaleId,
+    /// Why: unique, so that it happens once.
+    pub cause: String,
+    /// Units added.
+    pub lines: Vec<(Sku, i64)>,
+}
+
+/// An entry that cannot be read. It goes to the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Not one field, or one that is not known.
+    #[error("unknown kind of entry {0:?}: written by a newer version, or not by Doorbuster")]
+    Kind(String),
+    /// A word is missing or wrong.
+    #[error("the entry's {0} is missing or wrong")]
+    Word(&'static str),
+}
+
+impl OrderEntry {
+    /// The value of the field `order`. Not from `self`: the claim path builds it from borrowed parts.
+    pub fn encode(
+        mark: Mark,
+        fingerprint: u64,
+        sale: &SaleId,
+        buyer: &BuyerId,
+        key: &IdempotencyKey,
+        lines: &[(Sku, u32)],
+    ) -> String {
+        let length = 8 + 16 + sale.as_str().len() + buyer.as_str().len() + key.as_str().len() + 5;
+        let mut text = String::with_capacity(length + lines.iter().map(|(sku, _)| sku.as_str().len() + 6).sum::<usize>());
+        let _ = write!(text, "{mark} {fingerprint:016x} {sale} {} {} ", buyer.as_str(), key.as_str());
+        write_lines(&mut text, lines);
+        text
+    }
+}
+
+impl StockEntry {
+    /// The value of the field `allotment` or `return`.
+    pub fn encode(&self) -> String {
+        let mut text = format!("{} {} {} ", self.mark, self.sale, self.cause);
+        write_lines(&mut text, &self.lines);
+        text
+    }
+}
+
+impl LogEntry {
+    /// The value of the field `opening`.
+    pub fn encode_opening(mark: Mark, epoch: i64, base: EntryId) -> String {
+        format!("{mark} {epoch} {base}")
+    }
+
+    /// Reads the one field of an entry.
+    ///
+    /// # Errors
+    /// [`EntryError`] where it is not what a Doorbuster of this version writes.
+    pub fn decode(field: &str, value: &str) -> Result<Self, EntryError> {
+        let mut words = value.split(' ');
+        let entry = match field {
+            "order" => LogEntry::Order(OrderEntry {
+                mark: parsed(&mut words, "mark")?,
+                fingerprint: u64::from_str_radix(word(&mut words, "fingerprint")?, 16)
+                    .map_err(|_| EntryError::Word("fingerprint"))?,
+                sale: parsed(&mut words, "sale")?,
+                buyer: BuyerId::parse(word(&mut words, "buyer")?.as_bytes()).map_err(|_| EntryError::Word("buyer"))?,
+                key: IdempotencyKey::parse(word(&mut words, "key")?.as_bytes()).map_err(|_| EntryError::Word("key"))?,
+                lines: read_lines(word(&mut words, "lines")?)?,
+            }),
+            "allotment" => LogEntry::Allotment(read_stock(&mut words)?),
+            "return" => {
+                let stock = read_stock(&mut words)?;
+                let order = stock.cause.strip_prefix("return:").and_then(|id| id.parse().ok());
+                LogEntry::Return(order.ok_or(EntryError::Word("cause"))?, stock)
+            }
+            "opening" => LogEntry::Opening {
+                mark: parsed(&mut words, "mark")?,
+                epoch: parsed(&mut words, "epoch")?,
+                base: parsed(&mut words, "base")?,
+            },
+            other => return Err(EntryError::Kind(other.chars().take(60).collect())),
+        };
+        match words.next() {
+            None => Ok(entry),
+            Some(_) => Err(EntryError::Word("end")),
+        }
+    }
+}
+
+fn word<'a>(words: &mut std::str::Split<'a, char>, name: &'static str) -> Result<&'a str, EntryError> {
+    words.next().filter(|word| !word.is_empty()).ok_or(EntryError::Word(name))
+}
+
+fn parsed<T: FromStr>(words: &mut std::str::Split<'_, char>, name: &'static str) -> Result<T, EntryError> {
+    word(words, name)?.parse().map_err(|_| EntryError::Word(name))
+}
+
+fn read_stock(words: &mut std::str::Split<'_, char>) -> Result<StockEntry, EntryError> {
+    Ok(StockEntry {
+        mark: parsed(words, "mark")?,
+        sale: parsed(words, "sale")?,
+        cause: word(words, "cause")?.to_owned(),
+        lines: read_lines(word(words, "lines")?)?,
+    })
+}
+
+fn write_lines<N: std::fmt::Display>(text: &mut String, lines: &[(Sku, N)]) {
+    for (i, (sku, units)) in lines.iter().enumerate() {
+        let comma = if i > 0 { "," } else { "" };
+        let _ = write!(text, "{comma}{sku}:{units}");
+    }
+}
+
+fn read_lines<N: FromStr + PartialEq + Default>(text: &str) -> Result<Vec<(Sku, N)>, EntryError> {
+    text.split(',')
+        .map(|line| {
+            let (sku, units) = line.split_once(':')?;
+            Some((sku.parse().ok()?, units.parse().ok().filter(|units| *units != N::default())?))
+        })
+        .collect::<Option<_>>()
+        .ok_or(EntryError::Word("lines"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sku(text: &str) -> Sku {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_order_reads_back() {
+        let order = OrderEntry {
+            mark: Mark::random(),
+            fingerprint: 0xdead_beef,
+            sale: "demo".parse().unwrap(),
+            buyer: BuyerId::parse(b"alice").unwrap(),
+            key: IdempotencyKey::parse(b"k-1").unwrap(),
+            lines: vec![(sku("TEE"), 2), (sku("MUG"), 1)],
+        };
+        let OrderEntry { mark, fingerprint, sale, buyer, key, lines } = order.clone();
+        let text = OrderEntry::encode(mark, fingerprint, &sale, &buyer, &key, &lines);
+        assert_eq!(text, format!("{mark} 00000000deadbeef demo alice k-1 TEE:2,MUG:1"));
+        assert_eq!(LogEntry::decode("order", &text), Ok(LogEntry::Order(order)));
+    }
+
+    #[test]
+    fn a_return_names_its_order() {
+        let order = OrderId::new(EntryId { ms: 9, seq: 1 }, crate::partition::Partition::new(0), Mark::random());
+        let stock = StockEntry {
+            mark: Mark::random(),
+            sale: "demo".parse().unwrap(),
+            cause: format!("return:{order}"),
+            lines: vec![(sku("TEE"), 2)],
+        };
+        assert_eq!(LogEntry::decode("return", &stock.encode()), Ok(LogEntry::Return(order, stock.clone())));
+        let orphan = StockEntry { cause: "other".into(), ..stock };
+        assert_eq!(LogEntry::decode("return", &orphan.encode()), Err(EntryError::Word("cause")));
+    }
+
+    #[test]
+    fn an_opening_reads_back() {
+        let (mark, base) = (Mark::random(), EntryId { ms: 7, seq: 3 });
+        let text = LogEntry::encode_opening(mark, 12, base);
+        assert_eq!(LogEntry::decode("opening", &text), Ok(LogEntry::Opening { mark, epoch: 12, base }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let good = "00000000 00000000deadbeef demo alice k-1 TEE:2";
+        assert!(LogEntry::decode("order", good).is_ok());
+        for (bad, name) in [
+            ("", "mark"),
+            ("0000000U 0 demo alice k TEE:1", "mark"),
+            ("00000000 zz demo alice k TEE:1", "fingerprint"),
+            ("00000000 0 Demo alice k TEE:1", "sale"),
+            ("00000000 0 demo al\0ce k TEE:1", "buyer"),
+            ("00000000 0 demo alice  TEE:1", "key"),
+            ("00000000 0 demo alice k TEE:0", "lines"),
+            ("00000000 0 demo alice k TEE", "lines"),
+            ("00000000 0 demo alice k TEE:1 more", "end"),
+        ] {
+            assert_eq!(LogEntry::decode("order", bad), Err(EntryError::Word(name)), "{bad}");
+        }
+        assert_eq!(LogEntry::decode("poison", "x"), Err(EntryError::Kind("poison".into())));
+    }
+}

@@ -1,0 +1,9 @@
+//! The log of a partition: a Redis Stream in which every change of stock is an entry.
+
+mod entry;
+mod entry_id;
+mod read;
+
+pub use entry::{EntryError, Lines, LogEntry, OrderEntry, StockEntry};
+pub use entry_id::{EntryId, EntryIdError};
+pub use read::{RawEntry, read_entries, read_range};

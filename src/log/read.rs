@@ -1,0 +1,71 @@
+//! Reads entries out of Redis replies.
+
+use bytes::Bytes;
+use fred::types::Value;
+
+use crate::log::{EntryError, EntryId, LogEntry};
+use crate::order_id::Mark;
+use crate::redis::{Keys, Redis, RedisError, Reply};
+
+/// An entry as Redis holds it, readable or not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawEntry {
+    /// Where it stands.
+    pub id: EntryId,
+    /// Its fields and their values.
+    pub fields: Vec<(Bytes, Bytes)>,
+}
+
+impl RawEntry {
+    /// What it says.
+    ///
+    /// # Errors
+    /// [`EntryError`] where this version cannot read it.
+    pub fn decode(&self) -> Result<LogEntry, EntryError> {
+        let [(field, value)] = self.fields.as_slice() else {
+            return Err(EntryError::Kind(format!("{} fields", self.fields.len())));
+        };
+        let field = str::from_utf8(field).map_err(|_| EntryError::Kind("not UTF-8".into()))?;
+        LogEntry::decode(field, str::from_utf8(value).map_err(|_| EntryError::Word("UTF-8"))?)
+    }
+
+    /// What tells this entry from another at the same position: the start of its value, as `position.lua` cuts it.
+    pub fn mark(&self) -> &[u8] {
+        self.fields.first().map(|(_, value)| &value[..value.len().min(Mark::LENGTH)]).unwrap_or_default()
+    }
+}
+
+/// Entries of a reply to XRANGE, or of one stream of XREADGROUP or XAUTOCLAIM.
+///
+/// # Errors
+/// [`RedisError::Unexpected`] where the reply has another shape.
+pub fn read_entries(reply: Reply) -> Result<Vec<RawEntry>, RedisError> {
+    let unexpected = || RedisError::Unexpected("not a list of log entries".into());
+    let Value::Array(entries) = reply else {
+        return if reply.is_null() { Ok(Vec::new()) } else { Err(unexpected()) };
+    };
+    entries
+        .into_iter()
+        .map(|entry| {
+            let Value::Array(parts) = entry else { return Err(unexpected()) };
+            let mut parts = parts.into_iter();
+            let id = parts.next().and_then(|id| id.as_str().and_then(|id| id.parse().ok())).ok_or_else(unexpected)?;
+            let Some(Value::Array(words)) = parts.next() else { return Err(unexpected()) };
+            let mut words = words.into_iter().map(|word| word.into_bytes());
+            let mut fields = Vec::with_capacity(1);
+            while let (Some(Some(field)), Some(Some(value))) = (words.next(), words.next()) {
+                fields.push((field, value));
+            }
+            Ok(RawEntry { id, fields })
+        })
+        .collect()
+}
+
+/// At most `count` entries from `from` on.
+///
+/// # Errors
+/// Those of any command.
+pub async fn read_range(redis: &Redis, keys: &Keys, from: EntryId, count: i64) -> Result<Vec<RawEntry>, RedisError> {
+    let args = vec![from.to_string().into(), "+".into(), "COUNT".into(), count.into()];
+    read_entries(redis.on_key("XRANGE", &keys.log, args).await?)
+}

@@ -1,0 +1,154 @@
+//! A connection to Redis, with the settings that the proof of the promises leans on.
+
+use std::time::Duration;
+
+use fred::prelude::*;
+use fred::types::config::UnresponsiveConfig;
+use fred::types::{ClusterHash, CustomCommand, Key};
+
+use crate::redis::{KeeperScript, RedisError, Script, StampedScripts};
+
+/// A reply, as the client decodes it.
+pub type Reply = Value;
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `redis://`, `rediss://` or `redis-cluster://`.
+    pub url: String,
+    /// For one command, and for making a connection.
+    pub timeout: Duration,
+    /// Commands that may wait for the connection; more are refused at once.
+    pub queue_max: usize,
+}
+
+/// A client: one connection to each server, remade when it breaks.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    timeout: Duration,
+}
+
+/// Between attempts to connect: short, since an opening waits for it.
+const RECONNECT_DELAY_MS: u32 = 50;
+
+impl Redis {
+    /// Makes the client and begins to connect; a server that is away is tried until it is there.
+    ///
+    /// # Errors
+    /// [`RedisError::Config`] where the URL cannot be used.
+    pub fn connect(options: &RedisOptions) -> Result<Self, RedisError> {
+        Self::build(options, options.timeout)
+    }
+
+    /// A client of its own for commands that block: while one waits, others would wait behind it.
+    ///
+    /// # Errors
+    /// As [`Redis::connect`].
+    pub fn connect_blocking(options: &RedisOptions, block_max: Duration) -> Result<Self, RedisError> {
+        Self::build(options, options.timeout + block_max)
+    }
+
+    fn build(options: &RedisOptions, timeout: Duration) -> Result<Self, RedisError> {
+        let mut config = Config::from_url(&options.url).map_err(|e| RedisError::Config(e.details().to_owned()))?;
+        config.fail_fast = false;
+        let client = Builder::from_config(config)
+            .with_connection_config(|connection| {
+                connection.connection_timeout = options.timeout;
+                connection.internal_command_timeout = options.timeout;
+                // The default of 3 would run a script again when only its reply was lost.
+                connection.max_command_attempts = 1;
+                connection.max_command_buffer_len = options.queue_max;
+                connection.unresponsive =
+                    UnresponsiveConfig { max_timeout: Some(timeout * 2), interval: Duration::from_millis(200) };
+                connection.auto_client_setname = false;
+                connection.tcp.nodelay = Some(true);
+            })
+            .with_performance_config(|performance| performance.default_command_timeout = timeout)
+            .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS))
+            .build()
+            .map_err(|e| RedisError::Config(e.details().to_owned()))?;
+        client.connect();
+        Ok(Self { client, timeout })
+    }
+
+    /// Waits until the first connection stands.
+    ///
+    /// # Errors
+    /// [`RedisError::Timeout`] after the command timeout.
+    pub async fn wait_ready(&self) -> Result<(), RedisError> {
+        tokio::time::timeout(self.timeout, self.client.wait_for_connect()).await.map_err(|_| RedisError::Timeout)??;
+        Ok(())
+    }
+
+    /// Runs a script of an open partition.
+    ///
+    /// # Errors
+    /// [`RedisError::Fenced`] where the opening is over; never loads the script, since only the keeper may.
+    pub async fn run(
+        &self,
+        scripts: &StampedScripts,
+        script: Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
+        Ok(self.client.evalsha(scripts.digest(script), keys, args).await?)
+    }
+
+    /// Runs a script of the keeper.
+    ///
+    /// # Errors
+    /// [`RedisError::Superseded`] where another keeper has gone further.
+    pub async fn run_keeper(
+        &self,
+        script: KeeperScript,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
+        Ok(self.client.eval(script.text(), keys, args).await?)
+    }
+
+    /// Loads the scripts of an opening. For the keeper alone.
+    ///
+    /// # Errors
+    /// Those of any command.
+    pub async fn load(&self, scripts: &StampedScripts, meta: &Key) -> Result<(), RedisError> {
+        for script in Script::ALL {
+            let text = script.text(&scripts.stamp);
+            self.command("SCRIPT", meta, vec!["LOAD".into(), text.into()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a plain command whose first argument is a key.
+    ///
+    /// # Errors
+    /// Those of any command.
+    pub async fn on_key(&self, name: &'static str, key: &Key, mut args: Vec<Value>) -> Result<Reply, RedisError> {
+        args.insert(0, Value::Bytes(key.as_bytes().to_vec().into()));
+        self.command(name, key, args).await
+    }
+
+    /// Runs a plain command; in a cluster, on the server that holds `key` (which is not passed by itself).
+    ///
+    /// # Errors
+    /// Those of any command.
+    pub async fn command(&self, name: &'static str, key: &Key, args: Vec<Value>) -> Result<Reply, RedisError> {
+        let command = CustomCommand::new_static(name, ClusterHash::Custom(key.cluster_hash()), false);
+        Ok(self.client.custom(command, args).await?)
+    }
+
+    /// As [`Redis::command`], for one that waits for data. Use a client from [`Redis::connect_blocking`].
+    ///
+    /// # Errors
+    /// Those of any command.
+    pub async fn blocking_command(&self, name: &'static str, key: &Key, args: Vec<Value>) -> Result<Reply, RedisError> {
+        let command = CustomCommand::new_static(name, ClusterHash::Custom(key.cluster_hash()), true);
+        Ok(self.client.custom(command, args).await?)
+    }
+
+    /// Closes the connection. Bounded: the client's own farewell can hang on a dead server.
+    pub async fn close(&self) {
+        let _ = tokio::time::timeout(Duration::from_millis(500), self.client.quit()).await;
+    }
+}

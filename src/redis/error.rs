@@ -1,0 +1,56 @@
+//! What can go wrong between a node and Redis.
+
+use fred::error::{Error as FredError, ErrorKind};
+
+/// A call to Redis failed. Only `Timeout` and `Disconnected` leave open whether it took effect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedisError {
+    /// The script's stamp is not the partition's, its lease ran out, or the server does not know the script.
+    #[error("fenced ({0}): wait for the keeper to open the partition")]
+    Fenced(String),
+    /// A keeper found that another one has gone further.
+    #[error("superseded ({0}): another keeper has this partition")]
+    Superseded(String),
+    /// No reply in time.
+    #[error("redis did not answer in time: is it stopped, or overloaded?")]
+    Timeout,
+    /// The connection was lost, or never made.
+    #[error("no connection to redis: {0}")]
+    Disconnected(String),
+    /// Redis refused the command.
+    #[error("redis refused: {0}")]
+    Refused(String),
+    /// A reply of a shape that this version does not know.
+    #[error("unexpected reply from redis: {0}")]
+    Unexpected(String),
+    /// The client cannot be set up.
+    #[error("redis client: {0}: check redis_url")]
+    Config(String),
+}
+
+impl RedisError {
+    /// Whether the call may have taken effect all the same.
+    pub fn is_indeterminate(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Disconnected(_))
+    }
+}
+
+impl From<FredError> for RedisError {
+    fn from(error: FredError) -> Self {
+        let details = error.details().to_owned();
+        match details.split_once(' ').map_or(details.as_str(), |(code, _)| code) {
+            "FENCED" | "NOSCRIPT" => return Self::Fenced(details),
+            "SUPERSEDED" => return Self::Superseded(details),
+            _ => {}
+        }
+        match error.kind() {
+            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Routing | ErrorKind::Backpressure => {
+                Self::Disconnected(details)
+            }
+            ErrorKind::Config | ErrorKind::Url | ErrorKind::Auth => Self::Config(details),
+            ErrorKind::Parse | ErrorKind::Protocol | ErrorKind::NotFound => Self::Unexpected(details),
+            _ => Self::Refused(details),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Every Redis key has its home here. All keys of a partition share the hash tag `{pN}`, so that each script
+//! touches one slot of a Redis Cluster.
+
+use fred::types::Key;
+
+use crate::catalogue::SaleId;
+use crate::partition::Partition;
+
+/// The consumer group of the persist workers.
+pub const GROUP: &str = "persist";
+
+/// The version of everything below and of what is stored there. Unlike versions do not mix: the keeper refuses.
+pub const LAYOUT: &str = "1";
+
+/// The keys of one partition.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Hash: `epoch`, `state`, `token`, `stamp`, `lease_until` (ms), `layout`, `appended`, `settled` (entries).
+    pub meta: Key,
+    /// Stream: the log.
+    pub log: Key,
+    partition: Partition,
+}
+
+/// The keys of one sale in one partition.
+#[derive(Clone, Debug)]
+pub struct SaleKeys {
+    /// Hash: `version`, `control`, `opens_at`, `closes_at` (ms), `stock:<sku>`, `limit:<sku>` (units).
+    pub sale: Key,
+    /// Hash: buyer to his orders in this sale, each `<head><entry id> <SKU>:<units>,...;`.
+    pub buyers: Key,
+    /// Set: causes of stock changes that were applied.
+    pub causes: Key,
+}
+
+impl Keys {
+    /// Those of `partition`.
+    pub fn new(partition: Partition) -> Self {
+        let key = |name: &str| Key::from(format!("{{{partition}}}:{name}"));
+        Self { meta: key("meta"), log: key("log"), partition }
+    }
+
+    /// Those of one sale.
+    pub fn sale(&self, sale: &SaleId) -> SaleKeys {
+        let key = |name: &str| Key::from(format!("{{{}}}:sale:{sale}{name}", self.partition));
+        SaleKeys { sale: key(""), buyers: key(":buyers"), causes: key(":causes") }
+    }
+
+    /// Matches the keys of every sale.
+    pub fn sales_pattern(&self) -> String {
+        format!("{{{}}}:sale:*", self.partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_partition_share_its_hash_tag() {
+        let keys = Keys::new(Partition::new(3));
+        let sale = keys.sale(&"demo".parse().unwrap());
+        for key in [&keys.meta, &keys.log, &sale.sale, &sale.buyers, &sale.causes] {
+            assert!(key.as_str().unwrap().starts_with("{p3}:"), "{key:?}");
+        }
+        assert_eq!(sale.buyers.as_str(), Some("{p3}:sale:demo:buyers"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The one door to Redis: every key, every script and every reply passes here.
+
+mod client;
+mod error;
+mod keys;
+mod scripts;
+mod stamp;
+
+pub use client::{Redis, RedisOptions, Reply};
+pub use error::RedisError;
+pub use keys::{GROUP, Keys, LAYOUT, SaleKeys};
+pub use scripts::{KeeperScript, Script, StampedScripts};
+pub use stamp::Stamp;
