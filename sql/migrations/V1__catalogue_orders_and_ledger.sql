@@ -151,7 +151,7 @@ CREATE TABLE dead_letters (
     partition   smallint    NOT NULL CHECK (partition BETWEEN 0 AND 255),
     entry_ms    bigint      NOT NULL,
     entry_seq   bigint      NOT NULL,
-    fields      jsonb       NOT NULL,                                    -- [[field, base64 of its value], ...]
+    fields      bytea[]     NOT NULL,                                    -- field, value, field, value: as in the log
     sale_id     text COLLATE "C",                                        -- known where the entry could be read
     buyer       text COLLATE "C",
     lines       jsonb,                                                   -- {"sku": units}, as in stock_intents

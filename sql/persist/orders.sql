@@ -1,0 +1,24 @@
+-- Writes orders with their lines; tells which orders are new.
+--
+-- Sorted by id, so that two workers with the same entries wait for each other instead of deadlocking.
+-- ON CONFLICT without a target: an order that is known (same id) and a second order of one key are both left out
+-- here; the caller tells them apart. Prices come from the sale's items, which never change.
+-- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints  $7 order of each line  $8 SKUs  $9 quantities
+WITH incoming AS (
+    SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+        AS t (id, sale_id, buyer, idem_key, fingerprint)
+), new_orders AS (
+    INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state)
+    SELECT id, sale_id, $1, buyer, idem_key, fingerprint, 'confirmed' FROM incoming ORDER BY id
+    ON CONFLICT DO NOTHING
+    RETURNING id, sale_id
+), new_lines AS (
+    INSERT INTO order_lines (order_id, sku, quantity, unit_price)
+    SELECT o.id, l.sku, l.quantity, i.price
+    FROM unnest($7::uuid[], $8::text[], $9::integer[]) AS l (order_id, sku, quantity)
+    JOIN new_orders o ON o.id = l.order_id
+    JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
+    ORDER BY o.id, l.sku
+    RETURNING order_id
+)
+SELECT o.id, (SELECT count(*) FROM new_lines) AS lines_written FROM new_orders o

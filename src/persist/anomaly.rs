@@ -1,0 +1,192 @@
+//! Orders that cannot stay as the log has them: cancelled with their reason, and an incident raised.
+
+use std::collections::{HashMap, HashSet};
+
+use deadpool_postgres::Transaction;
+use uuid::Uuid;
+
+use crate::catalogue::Sku;
+use crate::log::{OrderEntry, RawEntry, StockEntry};
+use crate::order_id::OrderId;
+use crate::partition::Partition;
+use crate::persist::transaction::{Fence, WriteError};
+
+const CANCELLED_ORDER: &str = include_str!("../../sql/persist/cancelled_order.sql");
+
+/// What an operator has to know although the engine went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incident {
+    /// Redis sold a unit that the database does not have.
+    OverAllotment,
+    /// Redis accepted one key twice.
+    DuplicateOrder,
+    /// A pending entry is no longer in the log.
+    EntryVanished,
+}
+
+impl Incident {
+    fn kind(self) -> &'static str {
+        match self {
+            Self::OverAllotment => "over_allotment",
+            Self::DuplicateOrder => "duplicate_order",
+            Self::EntryVanished => "entry_vanished",
+        }
+    }
+
+    fn cancel_reason(self) -> &'static str {
+        match self {
+            Self::OverAllotment => "over_allotment",
+            Self::DuplicateOrder | Self::EntryVanished => "duplicate",
+        }
+    }
+}
+
+/// Raises an incident, once for each subject.
+pub(super) async fn raise(
+    tx: &Transaction<'_>,
+    incident: Incident,
+    partition: Partition,
+    subject: &str,
+    detail: &str,
+) -> Result<(), WriteError> {
+    tracing::error!(kind = incident.kind(), %partition, subject, detail, "incident");
+    tx.execute(
+        "INSERT INTO incidents (kind, partition, subject, detail) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        &[&incident.kind(), &partition.to_sql(), &subject, &detail],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Orders that the insert left out: either known already (a replay), or a second order of one key.
+pub(super) async fn settle_left_out(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    left_out: Vec<(OrderId, &OrderEntry)>,
+) -> Result<(), WriteError> {
+    let ids: Vec<Uuid> = left_out.iter().map(|(id, _)| id.to_uuid()).collect();
+    let rows = tx.query("SELECT id FROM orders WHERE id = ANY($1)", &[&ids]).await?;
+    let known: HashSet<OrderId> = rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect();
+    for (id, order) in left_out.into_iter().filter(|(id, _)| !known.contains(id)) {
+        debug_assert_eq!(id.partition(), partition);
+        write_cancelled(tx, id, order, Incident::DuplicateOrder, |_| false).await?;
+    }
+    Ok(())
+}
+
+/// Writes an order as cancelled. Lines that are `refused` removed a unit which never existed and stay gone; the
+/// units of the others go back on sale.
+pub(super) async fn write_cancelled(
+    tx: &Transaction<'_>,
+    id: OrderId,
+    order: &OrderEntry,
+    incident: Incident,
+    refused: impl Fn(&Sku) -> bool,
+) -> Result<(), WriteError> {
+    let skus: Vec<&str> = order.lines.iter().map(|(sku, _)| sku.as_str()).collect();
+    let quantities: Vec<i32> = order.lines.iter().map(|(_, quantity)| quantity.cast_signed()).collect();
+    let refusals: Vec<bool> = order.lines.iter().map(|(sku, _)| refused(sku)).collect();
+    let partition = id.partition().to_sql();
+    let written = tx
+        .execute(
+            CANCELLED_ORDER,
+            &[
+                &id.to_uuid(),
+                &partition,
+                &order.sale.as_str(),
+                &order.buyer.as_str(),
+                &order.key.as_str(),
+                &order.fingerprint.cast_signed(),
+                &incident.cancel_reason(),
+                &skus,
+                &quantities,
+                &refusals,
+            ],
+        )
+        .await?;
+    if written != order.lines.len() as u64 {
+        return Err(WriteError::UnknownItem);
+    }
+    let returned: HashMap<&str, u32> = order
+        .lines
+        .iter()
+        .zip(&refusals)
+        .filter(|(_, refused)| !**refused)
+        .map(|((sku, quantity), _)| (sku.as_str(), *quantity))
+        .collect();
+    if !returned.is_empty() {
+        tx.execute(
+            "INSERT INTO stock_intents (cause, kind, sale_id, partition, order_id, lines, reason, actor)
+             VALUES ($1, 'return', $2, $3, $4, $5, $6, 'persist worker') ON CONFLICT DO NOTHING",
+            &[
+                &format!("return:{id}"),
+                &order.sale.as_str(),
+                &partition,
+                &id.to_uuid(),
+                &serde_json::json!(returned),
+                &incident.cancel_reason(),
+            ],
+        )
+        .await?;
+    }
+    let detail = format!("order of {} in {} cancelled", order.buyer.as_str(), order.sale);
+    raise(tx, incident, id.partition(), &id.to_string(), &detail).await
+}
+
+/// A return entry performs its cancel where the database does not know of it: a replay into an older database
+/// must not resurrect the order.
+pub(super) async fn cancel_replayed(
+    tx: &Transaction<'_>,
+    order: OrderId,
+    stock: &StockEntry,
+) -> Result<(), WriteError> {
+    let cancelled = tx
+        .execute(
+            "UPDATE orders SET state = 'cancelled', cancel_reason = 'operator' WHERE id = $1 AND state <> 'cancelled'",
+            &[&order.to_uuid()],
+        )
+        .await?;
+    if cancelled > 0 {
+        let skus: Vec<&str> = stock.lines.iter().map(|(sku, _)| sku.as_str()).collect();
+        let units: Vec<i64> = stock.lines.iter().map(|(_, units)| *units).collect();
+        tx.execute(
+            "UPDATE sale_stock s SET sold = s.sold - l.units
+             FROM (SELECT * FROM unnest($3::text[], $4::bigint[]) AS t (sku, units) ORDER BY sku) l
+             WHERE s.sale_id = $1 AND s.partition = $2 AND s.sku = l.sku",
+            &[&stock.sale.as_str(), &order.partition().to_sql(), &skus, &units],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Puts an entry that cannot be persisted where an operator sees it. Its units, where they can be read, stay counted.
+pub(super) async fn write_dead_letter(
+    tx: &Transaction<'_>,
+    fence: Fence,
+    entry: &RawEntry,
+    order: Option<&OrderEntry>,
+    error: &str,
+) -> Result<(), WriteError> {
+    let fields: Vec<&[u8]> = entry.fields.iter().flat_map(|(field, value)| [&field[..], &value[..]]).collect();
+    let lines = order.map(|order| {
+        serde_json::Value::Object(order.lines.iter().map(|(sku, n)| (sku.as_str().to_owned(), (*n).into())).collect())
+    });
+    tracing::error!(partition = %fence.partition, entry = %entry.id, error, "dead letter");
+    tx.execute(
+        "INSERT INTO dead_letters (partition, entry_ms, entry_seq, fields, sale_id, buyer, lines, error)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+        &[
+            &fence.partition.to_sql(),
+            &entry.id.ms_sql(),
+            &entry.id.seq_sql(),
+            &fields,
+            &order.map(|order| order.sale.as_str()),
+            &order.map(|order| order.buyer.as_str()),
+            &lines,
+            &error,
+        ],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! From the log into Postgres: at least once delivered, exactly once in effect.
+
+mod anomaly;
+mod apply;
+mod transaction;
+mod units;
+mod worker;
+
+pub use apply::{Applied, persist};
+pub use transaction::{Fence, WriteError};
+pub use worker::{PersistOptions, PersistWorker};
