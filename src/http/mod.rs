@@ -6,16 +6,21 @@
 
 mod bearer;
 mod body;
+mod connection;
 mod idempotency_key;
+mod limits;
 mod path;
 mod problem;
 mod problem_kind;
 mod response;
+mod server;
 
 pub use bearer::{BearerToken, BearerTokenError};
 pub use body::{BodyError, read_body};
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
+pub use limits::HttpLimits;
 pub use path::{PathError, PathSegments, decode_segment};
 pub use problem::{FieldError, Problem};
 pub use problem_kind::ProblemKind;
 pub use response::{Body, empty, json};
+pub use server::{Drained, Served, serve};
