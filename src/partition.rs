@@ -75,8 +75,10 @@ mod tests {
     #[test]
     fn a_buyer_stays_where_it_is_for_ever() {
         let four = Partitions::new(4).unwrap();
-        let places: Vec<u8> =
-            ["a", "b", "c", "alice", "bob"].iter().map(|b| four.of(&BuyerId::parse(b.as_bytes()).unwrap()).number()).collect();
+        let places: Vec<u8> = ["a", "b", "c", "alice", "bob"]
+            .iter()
+            .map(|b| four.of(&BuyerId::parse(b.as_bytes()).unwrap()).number())
+            .collect();
         assert_eq!(places, [0, 0, 0, 0, 0], "pinned values: a change moves buyers");
     }
 
@@ -85,7 +87,9 @@ mod tests {
         let four = Partitions::new(4).unwrap();
         let mut counts = [0u32; 4];
         for i in 0..4000 {
-            counts[usize::from(four.of(&BuyerId::parse(format!("buyer-{i}").as_bytes()).unwrap()).number())] += 1;
+            counts
+                [usize::from(four.of(&BuyerId::parse(format!("buyer-{i}").as_bytes()).unwrap()).number())] +=
+                1;
         }
         assert!(counts.iter().all(|&n| (850..1150).contains(&n)), "{counts:?}");
     }

@@ -98,7 +98,9 @@ impl Decisions {
             skus: &self.skus,
         };
         match self.replies.next() {
-            Some(reply) => Decision::parse(reply.as_str().as_deref().unwrap_or_default(), claim.mark, &context),
+            Some(reply) => {
+                Decision::parse(reply.as_str().as_deref().unwrap_or_default(), claim.mark, &context)
+            }
             None => Err(ClaimError::Unexpected("a reply is missing".into())),
         }
     }

@@ -95,9 +95,9 @@ impl Decision {
             }
             "M" => Self::KeyReused,
             "R" => Self::OverRate,
-            "N" => {
-                Self::NotYetOpen { wait: Duration::from_millis(context.opens_at_ms.saturating_sub(context.now_ms)) }
-            }
+            "N" => Self::NotYetOpen {
+                wait: Duration::from_millis(context.opens_at_ms.saturating_sub(context.now_ms)),
+            },
             "P" => Self::Paused,
             "C" => Self::Closed,
             "L" if reply == "L 0" => Self::LimitReached(None),

@@ -44,7 +44,11 @@ impl Intake {
         let (sender, receiver) = mpsc::channel(limits.queue_max);
         let keys = Keys::new(gate.partition());
         let sale = keys.sale(sale);
-        tokio::spawn(run(receiver, limits, Arc::new(Desk { redis, gate, keys, sale, backlog_max: limits.backlog_max })));
+        tokio::spawn(run(
+            receiver,
+            limits,
+            Arc::new(Desk { redis, gate, keys, sale, backlog_max: limits.backlog_max }),
+        ));
         Self { sender }
     }
 

@@ -101,9 +101,18 @@ mod tests {
         let lines = sorted_lines(asked(&[("B", 1), ("A", 2)])).unwrap();
         assert_eq!(lines.iter().map(|(sku, n)| (sku.as_str(), *n)).collect::<Vec<_>>(), [("A", 2), ("B", 1)]);
         assert_eq!(sorted_lines(vec![]), Err(LineError::Count(0)));
-        assert_eq!(sorted_lines(asked(&[("A", 1), ("B", 0)])), Err(LineError::Quantity { index: 1, quantity: 0 }));
-        assert_eq!(sorted_lines(asked(&[("A", 10_001)])), Err(LineError::Quantity { index: 0, quantity: 10_001 }));
-        assert_eq!(sorted_lines(asked(&[("A", 1), ("B", 1), ("A", 1)])), Err(LineError::Twice("A".parse().unwrap())));
+        assert_eq!(
+            sorted_lines(asked(&[("A", 1), ("B", 0)])),
+            Err(LineError::Quantity { index: 1, quantity: 0 })
+        );
+        assert_eq!(
+            sorted_lines(asked(&[("A", 10_001)])),
+            Err(LineError::Quantity { index: 0, quantity: 10_001 })
+        );
+        assert_eq!(
+            sorted_lines(asked(&[("A", 1), ("B", 1), ("A", 1)])),
+            Err(LineError::Twice("A".parse().unwrap()))
+        );
     }
 
     #[test]

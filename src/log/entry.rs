@@ -9,6 +9,7 @@ use crate::buyer::BuyerId;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::IdempotencyKey;
 use crate::log::EntryId;
+use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
 
 /// SKUs and their units, as `SKU:3,SKU:1`.
@@ -22,7 +23,14 @@ pub enum LogEntry {
     /// `allotment`: units were added to a sale.
     Allotment(StockEntry),
     /// `return`: the units of a cancelled order are for sale again.
-    Return(OrderId, StockEntry),
+    Return {
+        /// Whose units.
+        order: OrderId,
+        /// Why it was cancelled.
+        reason: CancelReason,
+        /// What came back; its cause is [`StockEntry::cause_of_return`].
+        stock: StockEntry,
+    },
     /// `opening`: a keeper opened the partition; everything up to `base` was in Postgres then.
     Opening {
         /// Its mark.
@@ -86,7 +94,9 @@ impl OrderEntry {
         lines: &[(Sku, u32)],
     ) -> String {
         let length = 8 + 16 + sale.as_str().len() + buyer.as_str().len() + key.as_str().len() + 5;
-        let mut text = String::with_capacity(length + lines.iter().map(|(sku, _)| sku.as_str().len() + 6).sum::<usize>());
+        let mut text = String::with_capacity(
+            length + lines.iter().map(|(sku, _)| sku.as_str().len() + 6).sum::<usize>(),
+        );
         let _ = write!(text, "{mark} {fingerprint:016x} {sale} {} {} ", buyer.as_str(), key.as_str());
         write_lines(&mut text, lines);
         text
@@ -94,11 +104,21 @@ impl OrderEntry {
 }
 
 impl StockEntry {
-    /// The value of the field `allotment` or `return`.
+    /// The cause under which an order's units come back, once.
+    pub fn cause_of_return(order: OrderId) -> String {
+        format!("return:{order}")
+    }
+
+    /// The value of the field `allotment`.
     pub fn encode(&self) -> String {
         let mut text = format!("{} {} {} ", self.mark, self.sale, self.cause);
         write_lines(&mut text, &self.lines);
         text
+    }
+
+    /// The value of the field `return`.
+    pub fn encode_return(&self, reason: CancelReason) -> String {
+        format!("{} {reason}", self.encode())
     }
 }
 
@@ -120,15 +140,18 @@ impl LogEntry {
                 fingerprint: u64::from_str_radix(word(&mut words, "fingerprint")?, 16)
                     .map_err(|_| EntryError::Word("fingerprint"))?,
                 sale: parsed(&mut words, "sale")?,
-                buyer: BuyerId::parse(word(&mut words, "buyer")?.as_bytes()).map_err(|_| EntryError::Word("buyer"))?,
-                key: IdempotencyKey::parse(word(&mut words, "key")?.as_bytes()).map_err(|_| EntryError::Word("key"))?,
+                buyer: BuyerId::parse(word(&mut words, "buyer")?.as_bytes())
+                    .map_err(|_| EntryError::Word("buyer"))?,
+                key: IdempotencyKey::from_content(word(&mut words, "key")?)
+                    .map_err(|_| EntryError::Word("key"))?,
                 lines: read_lines(word(&mut words, "lines")?)?,
             }),
             "allotment" => LogEntry::Allotment(read_stock(&mut words)?),
             "return" => {
                 let stock = read_stock(&mut words)?;
                 let order = stock.cause.strip_prefix("return:").and_then(|id| id.parse().ok());
-                LogEntry::Return(order.ok_or(EntryError::Word("cause"))?, stock)
+                let order = order.ok_or(EntryError::Word("cause"))?;
+                LogEntry::Return { order, reason: parsed(&mut words, "reason")?, stock }
             }
             "opening" => LogEntry::Opening {
                 mark: parsed(&mut words, "mark")?,
@@ -204,16 +227,22 @@ mod tests {
 
     #[test]
     fn a_return_names_its_order() {
-        let order = OrderId::new(EntryId { ms: 9, seq: 1 }, crate::partition::Partition::new(0), Mark::random());
+        let order =
+            OrderId::new(EntryId { ms: 9, seq: 1 }, crate::partition::Partition::new(0), Mark::random());
         let stock = StockEntry {
             mark: Mark::random(),
             sale: "demo".parse().unwrap(),
-            cause: format!("return:{order}"),
+            cause: StockEntry::cause_of_return(order),
             lines: vec![(sku("TEE"), 2)],
         };
-        assert_eq!(LogEntry::decode("return", &stock.encode()), Ok(LogEntry::Return(order, stock.clone())));
+        let reason = CancelReason::Duplicate;
+        let text = stock.encode_return(reason);
+        assert_eq!(
+            LogEntry::decode("return", &text),
+            Ok(LogEntry::Return { order, reason, stock: stock.clone() })
+        );
         let orphan = StockEntry { cause: "other".into(), ..stock };
-        assert_eq!(LogEntry::decode("return", &orphan.encode()), Err(EntryError::Word("cause")));
+        assert_eq!(LogEntry::decode("return", &orphan.encode_return(reason)), Err(EntryError::Word("cause")));
     }
 
     #[test]

@@ -49,7 +49,10 @@ pub fn read_entries(reply: Reply) -> Result<Vec<RawEntry>, RedisError> {
         .map(|entry| {
             let Value::Array(parts) = entry else { return Err(unexpected()) };
             let mut parts = parts.into_iter();
-            let id = parts.next().and_then(|id| id.as_str().and_then(|id| id.parse().ok())).ok_or_else(unexpected)?;
+            let id = parts
+                .next()
+                .and_then(|id| id.as_str().and_then(|id| id.parse().ok()))
+                .ok_or_else(unexpected)?;
             let Some(Value::Array(words)) = parts.next() else { return Err(unexpected()) };
             let mut words = words.into_iter().map(|word| word.into_bytes());
             let mut fields = Vec::with_capacity(1);
@@ -65,7 +68,12 @@ pub fn read_entries(reply: Reply) -> Result<Vec<RawEntry>, RedisError> {
 ///
 /// # Errors
 /// Those of any command.
-pub async fn read_range(redis: &Redis, keys: &Keys, from: EntryId, count: i64) -> Result<Vec<RawEntry>, RedisError> {
+pub async fn read_range(
+    redis: &Redis,
+    keys: &Keys,
+    from: EntryId,
+    count: i64,
+) -> Result<Vec<RawEntry>, RedisError> {
     let args = vec![from.to_string().into(), "+".into(), "COUNT".into(), count.into()];
     read_entries(redis.on_key("XRANGE", &keys.log, args).await?)
 }

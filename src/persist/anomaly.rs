@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::catalogue::Sku;
 use crate::log::{OrderEntry, RawEntry, StockEntry};
+use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::persist::transaction::{Fence, WriteError};
@@ -30,13 +31,6 @@ impl Incident {
             Self::OverAllotment => "over_allotment",
             Self::DuplicateOrder => "duplicate_order",
             Self::EntryVanished => "entry_vanished",
-        }
-    }
-
-    fn cancel_reason(self) -> &'static str {
-        match self {
-            Self::OverAllotment => "over_allotment",
-            Self::DuplicateOrder | Self::EntryVanished => "duplicate",
         }
     }
 }
@@ -69,7 +63,7 @@ pub(super) async fn settle_left_out(
     let known: HashSet<OrderId> = rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect();
     for (id, order) in left_out.into_iter().filter(|(id, _)| !known.contains(id)) {
         debug_assert_eq!(id.partition(), partition);
-        write_cancelled(tx, id, order, Incident::DuplicateOrder, |_| false).await?;
+        write_cancelled(tx, id, order, CancelReason::Duplicate, |_| false).await?;
     }
     Ok(())
 }
@@ -80,7 +74,7 @@ pub(super) async fn write_cancelled(
     tx: &Transaction<'_>,
     id: OrderId,
     order: &OrderEntry,
-    incident: Incident,
+    reason: CancelReason,
     refused: impl Fn(&Sku) -> bool,
 ) -> Result<(), WriteError> {
     let skus: Vec<&str> = order.lines.iter().map(|(sku, _)| sku.as_str()).collect();
@@ -97,7 +91,7 @@ pub(super) async fn write_cancelled(
                 &order.buyer.as_str(),
                 &order.key.as_str(),
                 &order.fingerprint.cast_signed(),
-                &incident.cancel_reason(),
+                &reason.as_str(),
                 &skus,
                 &quantities,
                 &refusals,
@@ -119,16 +113,20 @@ pub(super) async fn write_cancelled(
             "INSERT INTO stock_intents (cause, kind, sale_id, partition, order_id, lines, reason, actor)
              VALUES ($1, 'return', $2, $3, $4, $5, $6, 'persist worker') ON CONFLICT DO NOTHING",
             &[
-                &format!("return:{id}"),
+                &StockEntry::cause_of_return(id),
                 &order.sale.as_str(),
                 &partition,
                 &id.to_uuid(),
                 &serde_json::json!(returned),
-                &incident.cancel_reason(),
+                &reason.as_str(),
             ],
         )
         .await?;
     }
+    let incident = match reason {
+        CancelReason::Duplicate => Incident::DuplicateOrder,
+        _ => Incident::OverAllotment,
+    };
     let detail = format!("order of {} in {} cancelled", order.buyer.as_str(), order.sale);
     raise(tx, incident, id.partition(), &id.to_string(), &detail).await
 }
@@ -138,12 +136,13 @@ pub(super) async fn write_cancelled(
 pub(super) async fn cancel_replayed(
     tx: &Transaction<'_>,
     order: OrderId,
+    reason: CancelReason,
     stock: &StockEntry,
 ) -> Result<(), WriteError> {
     let cancelled = tx
         .execute(
-            "UPDATE orders SET state = 'cancelled', cancel_reason = 'operator' WHERE id = $1 AND state <> 'cancelled'",
-            &[&order.to_uuid()],
+            "UPDATE orders SET state = 'cancelled', cancel_reason = $2 WHERE id = $1 AND state <> 'cancelled'",
+            &[&order.to_uuid(), &reason.as_str()],
         )
         .await?;
     if cancelled > 0 {
@@ -168,9 +167,12 @@ pub(super) async fn write_dead_letter(
     order: Option<&OrderEntry>,
     error: &str,
 ) -> Result<(), WriteError> {
-    let fields: Vec<&[u8]> = entry.fields.iter().flat_map(|(field, value)| [&field[..], &value[..]]).collect();
+    let fields: Vec<&[u8]> =
+        entry.fields.iter().flat_map(|(field, value)| [&field[..], &value[..]]).collect();
     let lines = order.map(|order| {
-        serde_json::Value::Object(order.lines.iter().map(|(sku, n)| (sku.as_str().to_owned(), (*n).into())).collect())
+        serde_json::Value::Object(
+            order.lines.iter().map(|(sku, n)| (sku.as_str().to_owned(), (*n).into())).collect(),
+        )
     });
     tracing::error!(partition = %fence.partition, entry = %entry.id, error, "dead letter");
     tx.execute(

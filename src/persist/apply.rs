@@ -3,7 +3,7 @@
 use deadpool_postgres::Object;
 
 use crate::log::{LogEntry, RawEntry};
-use crate::persist::anomaly;
+use crate::persist::anomaly::{self, Incident};
 use crate::persist::transaction::{self, Entry, Fence, WriteError, begin};
 use crate::postgres::{PgError, Pool};
 
@@ -93,6 +93,31 @@ async fn set_apart(
 ) -> Result<(), WriteError> {
     let tx = begin(db, fence).await?;
     anomaly::write_dead_letter(&tx, fence, raw, order, error).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Entries that were pending and are no longer in the log: nothing tells what they said.
+///
+/// # Errors
+/// As [`persist`].
+pub(super) async fn report_vanished(pool: &Pool, fence: Fence, ids: &[String]) -> Result<(), WriteError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let mut db = pool.get().await.map_err(PgError::from)?;
+    let tx = begin(&mut db, fence).await?;
+    for id in ids {
+        let subject = format!("{} {id}", fence.partition);
+        anomaly::raise(
+            &tx,
+            Incident::EntryVanished,
+            fence.partition,
+            &subject,
+            "pending, but deleted from the log",
+        )
+        .await?;
+    }
     tx.commit().await?;
     Ok(())
 }

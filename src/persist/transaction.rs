@@ -6,9 +6,10 @@ use deadpool_postgres::{Object, Transaction};
 use uuid::Uuid;
 
 use crate::log::{EntryId, LogEntry, OrderEntry, StockEntry};
+use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
-use crate::persist::anomaly::{self, Incident};
+use crate::persist::anomaly;
 use crate::persist::units::Units;
 use crate::postgres::PgError;
 
@@ -77,7 +78,8 @@ pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transa
     let (class, partition) = (PERSIST_LOCK, fence.partition.to_sql());
     let number = i32::from(partition);
     // Two statements, sent together: the second has a snapshot taken after the lock.
-    let (_, row) = tokio::try_join!(tx.execute(&lock, &[&class, &number]), tx.query_one(&epoch, &[&partition]))?;
+    let (_, row) =
+        tokio::try_join!(tx.execute(&lock, &[&class, &number]), tx.query_one(&epoch, &[&partition]))?;
     match row.get::<_, i64>(0) {
         epoch if epoch == fence.epoch => Ok(tx),
         epoch => Err(WriteError::Superseded(epoch)),
@@ -104,9 +106,9 @@ pub(super) async fn write(db: &mut Object, fence: Fence, entries: &[Entry]) -> R
             LogEntry::Allotment(stock) => {
                 write_ledger(&tx, fence.partition, *id, stock).await?;
             }
-            LogEntry::Return(order, stock) => {
+            LogEntry::Return { order, reason, stock } => {
                 if write_ledger(&tx, fence.partition, *id, stock).await? > 0 {
-                    anomaly::cancel_replayed(&tx, *order, stock).await?;
+                    anomaly::cancel_replayed(&tx, *order, *reason, stock).await?;
                 }
             }
             LogEntry::Order(_) | LogEntry::Opening { .. } => {}
@@ -135,12 +137,23 @@ async fn write_orders(
     let rows = tx
         .query(
             &statement,
-            &[&partition.to_sql(), &ids, &sales, &buyers, &keys, &fingerprints, &line_orders, &skus, &quantities],
+            &[
+                &partition.to_sql(),
+                &ids,
+                &sales,
+                &buyers,
+                &keys,
+                &fingerprints,
+                &line_orders,
+                &skus,
+                &quantities,
+            ],
         )
         .await?;
     let new: HashSet<OrderId> = rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect();
     let written = rows.first().map_or(0, |row| row.get::<_, i64>(1));
-    let expected: usize = orders.iter().filter(|(id, _)| new.contains(id)).map(|(_, order)| order.lines.len()).sum();
+    let expected: usize =
+        orders.iter().filter(|(id, _)| new.contains(id)).map(|(_, order)| order.lines.len()).sum();
     if written.unsigned_abs() != expected as u64 {
         return Err(WriteError::UnknownItem);
     }
@@ -209,7 +222,7 @@ pub(super) async fn write_over_allotment(
     let mut units = Units::default();
     units.add(&order.sale, &order.lines);
     let probe = tx_savepoint_gate(&tx, fence.partition, &units).await?;
-    anomaly::write_cancelled(&tx, order_id, order, Incident::OverAllotment, |sku| {
+    anomaly::write_cancelled(&tx, order_id, order, CancelReason::OverAllotment, |sku| {
         !probe.iter().any(|(_, passed)| passed == sku.as_str())
     })
     .await?;

@@ -50,7 +50,8 @@ impl Redis {
     }
 
     fn build(options: &RedisOptions, timeout: Duration) -> Result<Self, RedisError> {
-        let mut config = Config::from_url(&options.url).map_err(|e| RedisError::Config(e.details().to_owned()))?;
+        let mut config =
+            Config::from_url(&options.url).map_err(|e| RedisError::Config(e.details().to_owned()))?;
         config.fail_fast = false;
         let client = Builder::from_config(config)
             .with_connection_config(|connection| {
@@ -59,8 +60,10 @@ impl Redis {
                 // The default of 3 would run a script again when only its reply was lost.
                 connection.max_command_attempts = 1;
                 connection.max_command_buffer_len = options.queue_max;
-                connection.unresponsive =
-                    UnresponsiveConfig { max_timeout: Some(timeout * 2), interval: Duration::from_millis(200) };
+                connection.unresponsive = UnresponsiveConfig {
+                    max_timeout: Some(timeout * 2),
+                    interval: Duration::from_millis(200),
+                };
                 connection.auto_client_setname = false;
                 connection.tcp.nodelay = Some(true);
             })
@@ -77,7 +80,9 @@ impl Redis {
     /// # Errors
     /// [`RedisError::Timeout`] after the command timeout.
     pub async fn wait_ready(&self) -> Result<(), RedisError> {
-        tokio::time::timeout(self.timeout, self.client.wait_for_connect()).await.map_err(|_| RedisError::Timeout)??;
+        tokio::time::timeout(self.timeout, self.client.wait_for_connect())
+            .await
+            .map_err(|_| RedisError::Timeout)??;
         Ok(())
     }
 
@@ -124,7 +129,12 @@ impl Redis {
     ///
     /// # Errors
     /// Those of any command.
-    pub async fn on_key(&self, name: &'static str, key: &Key, mut args: Vec<Value>) -> Result<Reply, RedisError> {
+    pub async fn on_key(
+        &self,
+        name: &'static str,
+        key: &Key,
+        mut args: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
         args.insert(0, Value::Bytes(key.as_bytes().to_vec().into()));
         self.command(name, key, args).await
     }
@@ -133,7 +143,12 @@ impl Redis {
     ///
     /// # Errors
     /// Those of any command.
-    pub async fn command(&self, name: &'static str, key: &Key, args: Vec<Value>) -> Result<Reply, RedisError> {
+    pub async fn command(
+        &self,
+        name: &'static str,
+        key: &Key,
+        args: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
         let command = CustomCommand::new_static(name, ClusterHash::Custom(key.cluster_hash()), false);
         Ok(self.client.custom(command, args).await?)
     }
@@ -142,7 +157,12 @@ impl Redis {
     ///
     /// # Errors
     /// Those of any command.
-    pub async fn blocking_command(&self, name: &'static str, key: &Key, args: Vec<Value>) -> Result<Reply, RedisError> {
+    pub async fn blocking_command(
+        &self,
+        name: &'static str,
+        key: &Key,
+        args: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
         let command = CustomCommand::new_static(name, ClusterHash::Custom(key.cluster_hash()), true);
         Ok(self.client.custom(command, args).await?)
     }

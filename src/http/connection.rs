@@ -1,0 +1,238 @@
+use std::any::Any;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::limits::HttpLimits;
+use super::response::Body;
+use super::server::Drained;
+
+/// Everything that the connections of one listener share.
+pub(super) struct Door<H> {
+    http: http1::Builder,
+    handler: H,
+    write_timeout: Duration,
+    shutdown_deadline: Duration,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    requests_answered: AtomicU64,
+    requests_finished: AtomicU64,
+    requests_cut: AtomicU64,
+    connections_finished: AtomicU64,
+    connections_cut: AtomicU64,
+}
+
+/// Requests of one connection. HTTP/1.1 answers in order, so at most one is in flight.
+#[derive(Default)]
+struct Requests {
+    started: AtomicU64,
+    answered: AtomicU64,
+}
+
+enum End {
+    /// The connection closed with every answer written.
+    Finished,
+    /// The client broke off, was too slow, or sent what is not HTTP.
+    Broken(hyper::Error),
+    /// The shutdown deadline passed.
+    Cut,
+}
+
+/// The connection's place in a shutdown.
+enum Phase {
+    Serving,
+    /// Shutting down; `answered` counts the requests answered before that.
+    Draining {
+        answered: u64,
+    },
+}
+
+impl<H, F> Door<H>
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    pub(super) fn new(limits: HttpLimits, handler: H) -> Self {
+        let header_bytes = limits.header_max_bytes.max(HttpLimits::HEADER_MIN_BYTES);
+        let mut http = http1::Builder::new();
+        // Without a timer hyper silently ignores the header timeout.
+        http.timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_headers(limits.headers_max)
+            .max_buf_size(header_bytes)
+            .keep_alive(true);
+        Self {
+            http,
+            handler,
+            write_timeout: limits.write_timeout,
+            shutdown_deadline: limits.shutdown_deadline,
+            tally: Tally::default(),
+        }
+    }
+
+    /// Serves one connection to its end. A panic in the handler ends this connection only.
+    pub(super) async fn serve_connection(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        closing: watch::Receiver<bool>,
+    ) {
+        set_socket_options(&stream, self.write_timeout);
+        let requests = Arc::new(Requests::default());
+        let service = service_fn(|request| {
+            requests.started.fetch_add(1, Relaxed);
+            let answer = (self.handler)(request);
+            let requests = Arc::clone(&requests);
+            async move {
+                let response = answer.await;
+                requests.answered.fetch_add(1, Relaxed);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut phase = Phase::Serving;
+        let connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let driven = drive(connection, closing, self.shutdown_deadline, &requests, &mut phase);
+        // Unwind-safe: the connection is dropped unused after a panic, and counts are atomic.
+        match AssertUnwindSafe(driven).catch_unwind().await {
+            Ok(end) => {
+                if let End::Broken(error) = &end {
+                    tracing::debug!(%peer, error = error as &dyn std::error::Error, "connection ended early");
+                }
+                self.tally.connection_ended(&end, &phase, &requests);
+            }
+            Err(panic) => {
+                let panic = panic_text(panic.as_ref());
+                tracing::error!(%peer, panic, "a request handler panicked; its connection was closed");
+                self.tally.connection_panicked(&phase, &requests);
+            }
+        }
+    }
+
+    pub(super) fn requests_answered(&self) -> u64 {
+        self.tally.requests_answered.load(Relaxed)
+    }
+
+    pub(super) fn drained(&self) -> Drained {
+        Drained {
+            requests_finished: self.tally.requests_finished.load(Relaxed),
+            requests_cut: self.tally.requests_cut.load(Relaxed),
+            connections_finished: self.tally.connections_finished.load(Relaxed),
+            connections_cut: self.tally.connections_cut.load(Relaxed),
+        }
+    }
+}
+
+/// Polls the connection until it ends by itself, or until `deadline` after `closing` turned true.
+async fn drive<S>(
+    mut connection: Pin<&mut http1::Connection<TokioIo<TcpStream>, S>>,
+    mut closing: watch::Receiver<bool>,
+    deadline: Duration,
+    requests: &Requests,
+    phase: &mut Phase,
+) -> End
+where
+    S: hyper::service::HttpService<Incoming, ResBody = Body>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    tokio::select! {
+        // The connection first: it is nearly always why the task woke.
+        biased;
+        ended = connection.as_mut() => return End::from(ended),
+        // An error means that the server is gone, which asks for the same.
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
+    *phase = Phase::Draining { answered: requests.answered.load(Relaxed) };
+    connection.as_mut().graceful_shutdown();
+    match tokio::time::timeout(deadline, connection).await {
+        Ok(ended) => End::from(ended),
+        Err(_) => End::Cut,
+    }
+}
+
+impl From<hyper::Result<()>> for End {
+    fn from(ended: hyper::Result<()>) -> Self {
+        match ended {
+            Ok(()) => Self::Finished,
+            Err(error) => Self::Broken(error),
+        }
+    }
+}
+
+impl Tally {
+    fn connection_ended(&self, end: &End, phase: &Phase, requests: &Requests) {
+        let (started, answered_in_all) = requests.counts();
+        self.requests_answered.fetch_add(answered_in_all, Relaxed);
+        let Phase::Draining { answered } = *phase else { return };
+        // A draining connection is closed by hyper as soon as it is between two requests, so
+        // at most one request remains, and one that is open at the deadline holds one request,
+        // running or not yet written out, unless it never sent a whole head.
+        let in_flight = u64::from(started > answered);
+        match end {
+            End::Finished => {
+                self.requests_finished.fetch_add(in_flight, Relaxed);
+                self.connections_finished.fetch_add(1, Relaxed);
+            }
+            End::Broken(_) => {
+                self.requests_cut.fetch_add(in_flight, Relaxed);
+                self.connections_finished.fetch_add(1, Relaxed);
+            }
+            End::Cut => {
+                self.requests_cut.fetch_add(u64::from(started > 0), Relaxed);
+                self.connections_cut.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    fn connection_panicked(&self, phase: &Phase, requests: &Requests) {
+        self.requests_answered.fetch_add(requests.counts().1, Relaxed);
+        if matches!(phase, Phase::Draining { .. }) {
+            self.requests_cut.fetch_add(1, Relaxed);
+            self.connections_finished.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl Requests {
+    /// (started, answered)
+    fn counts(&self) -> (u64, u64) {
+        (self.started.load(Relaxed), self.answered.load(Relaxed))
+    }
+}
+
+/// Best effort: a socket whose options cannot be set is about to fail by itself.
+fn set_socket_options(stream: &TcpStream, write_timeout: Duration) {
+    // An answer is one small write; Nagle would hold the next one for the client's ACK.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY was refused");
+    }
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(write_timeout)) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT was refused");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = write_timeout;
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&'static str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)")
+}

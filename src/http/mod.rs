@@ -1,0 +1,24 @@
+//! The HTTP/1.1 shell: sockets, limits, request parts and problem details.
+//!
+//! It knows HTTP and nothing of sales: a route is a function from a request to a response,
+//! written elsewhere. What a client may learn of a failure is chosen here, in one table
+//! ([`ProblemKind`]), and never formatted from an internal error.
+
+mod bearer;
+mod body;
+mod connection;
+mod limits;
+mod path;
+mod problem;
+mod problem_kind;
+mod response;
+mod server;
+
+pub use bearer::{BearerToken, BearerTokenError};
+pub use body::{BodyError, read_body};
+pub use limits::HttpLimits;
+pub use path::{PathError, PathSegments, decode_segment};
+pub use problem::{FieldError, Problem};
+pub use problem_kind::ProblemKind;
+pub use response::{Body, empty, json};
+pub use server::{Drained, Served, serve};

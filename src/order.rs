@@ -1,0 +1,83 @@
+//! The states of an order that Postgres holds.
+//!
+//! ```text
+//! accepted (in the log) -> pending -> confirmed
+//!                                 \-> cancelled
+//! ```
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Where an order stands. `accepted` is in no column: it is an entry of the log that is not yet persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderState {
+    /// In the log, not yet in Postgres.
+    Accepted,
+    /// Waits for its payment.
+    Pending,
+    /// Sold.
+    Confirmed,
+    /// Not sold; its units went back.
+    Cancelled,
+}
+
+/// Why an order was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelReason {
+    /// The payment was declined.
+    Declined,
+    /// The payment did not come in time.
+    Expired,
+    /// The buyer asked for it.
+    Buyer,
+    /// An operator asked for it.
+    Operator,
+    /// Postgres had fewer units than Redis sold.
+    OverAllotment,
+    /// A second order of one key.
+    Duplicate,
+}
+
+/// A word that names no state or reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown word {0:?}: written by a newer version?")]
+pub struct UnknownWord(String);
+
+macro_rules! words {
+    ($type:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $type {
+            /// The word for it in Postgres, the log and JSON.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl FromStr for $type {
+            type Err = UnknownWord;
+            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    other => Err(UnknownWord(other.chars().take(60).collect())),
+                }
+            }
+        }
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+words!(OrderState { Accepted = "accepted", Pending = "pending", Confirmed = "confirmed", Cancelled = "cancelled" });
+words!(CancelReason {
+    Declined = "declined",
+    Expired = "expired",
+    Buyer = "buyer",
+    Operator = "operator",
+    OverAllotment = "over_allotment",
+    Duplicate = "duplicate",
+});

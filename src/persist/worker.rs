@@ -1,0 +1,164 @@
+//! A consumer of the log: reads, persists, settles.
+
+use std::time::Duration;
+
+use fred::types::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::gate::Gate;
+use crate::log::{RawEntry, read_entries};
+use crate::persist::{Fence, WriteError, persist};
+use crate::postgres::Pool;
+use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
+
+/// How long a read waits for entries. Bounds the time a worker takes to notice that it is to stop.
+pub const READ_BLOCK: Duration = Duration::from_millis(500);
+/// Between tries while the database is away: grows to this.
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+const BACKOFF_MIN: Duration = Duration::from_millis(20);
+
+/// How a worker works.
+#[derive(Clone, Copy, Debug)]
+pub struct PersistOptions {
+    /// Entries in one transaction.
+    pub batch_max: usize,
+    /// After which a silent consumer's entries are taken over.
+    pub idle: Duration,
+}
+
+/// One consumer of one partition.
+pub struct PersistWorker {
+    /// For everything that does not block.
+    pub redis: Redis,
+    /// For XREADGROUP alone.
+    pub reader: Redis,
+    /// Where orders end.
+    pub pool: Pool,
+    /// The partition.
+    pub gate: Gate,
+    /// Its name in the group: unique, since entries are pending for a name.
+    pub consumer: String,
+    /// How.
+    pub options: PersistOptions,
+}
+
+/// Why a worker begins anew.
+#[derive(Debug, thiserror::Error)]
+enum Interrupted {
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl PersistWorker {
+    /// Works until `stop`, and finishes the batch in hand.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let keys = Keys::new(self.gate.partition());
+        let mut takeover = tokio::time::interval(self.options.idle / 2);
+        takeover.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !stop.is_cancelled() {
+            let scripts = tokio::select! {
+                scripts = self.gate.wait_open() => scripts,
+                () = stop.cancelled() => break,
+            };
+            // The epoch is known before anything is read: what was read under an older one is given up.
+            let fence = Fence { partition: scripts.stamp.partition, epoch: scripts.stamp.epoch };
+            let round = async {
+                let due = futures_util::FutureExt::now_or_never(takeover.tick()).is_some();
+                let abandoned = if due { self.take_over(&keys, fence).await? } else { Vec::new() };
+                self.settle_batch(&keys, &scripts, fence, abandoned, &stop).await?;
+                let batch = self.read(&keys).await?;
+                self.settle_batch(&keys, &scripts, fence, batch, &stop).await
+            };
+            if let Err(interrupted) = round.await {
+                tracing::warn!(partition = %fence.partition, consumer = self.consumer, %interrupted, "begins anew");
+                if let Interrupted::Redis(RedisError::Fenced(_)) = interrupted {
+                    self.gate.refused(&scripts.stamp);
+                }
+                tokio::time::sleep(BACKOFF_MIN).await;
+            }
+        }
+    }
+
+    async fn read(&self, keys: &Keys) -> Result<Vec<RawEntry>, RedisError> {
+        let args: Vec<Value> = vec![
+            "GROUP".into(),
+            GROUP.into(),
+            self.consumer.as_str().into(),
+            "COUNT".into(),
+            (self.options.batch_max as i64).into(),
+            "BLOCK".into(),
+            (READ_BLOCK.as_millis() as i64).into(),
+            "STREAMS".into(),
+            keys.log.clone().into(),
+            ">".into(),
+        ];
+        match self.reader.blocking_command("XREADGROUP", &keys.log, args).await? {
+            Value::Null => Ok(Vec::new()),
+            Value::Array(streams) => match streams.into_iter().next() {
+                Some(Value::Array(stream)) => read_entries(stream.into_iter().nth(1).unwrap_or(Value::Null)),
+                _ => Err(RedisError::Unexpected("not a list of streams".into())),
+            },
+            _ => Err(RedisError::Unexpected("not a list of streams".into())),
+        }
+    }
+
+    /// Takes entries of consumers that have been silent for too long. Entries that are pending but no longer
+    /// in the log are reported by Redis once, here: each is an incident.
+    async fn take_over(&self, keys: &Keys, fence: Fence) -> Result<Vec<RawEntry>, Interrupted> {
+        let args: Vec<Value> = vec![
+            GROUP.into(),
+            self.consumer.as_str().into(),
+            (self.options.idle.as_millis() as i64).into(),
+            "0".into(),
+            "COUNT".into(),
+            (self.options.batch_max as i64).into(),
+        ];
+        let reply = self.redis.on_key("XAUTOCLAIM", &keys.log, args).await?;
+        let Value::Array(parts) = reply else {
+            return Err(RedisError::Unexpected("reply to XAUTOCLAIM".into()).into());
+        };
+        let mut parts = parts.into_iter().skip(1);
+        let entries = read_entries(parts.next().unwrap_or(Value::Null))?;
+        if let Some(Value::Array(vanished)) = parts.next() {
+            let ids: Vec<String> = vanished.iter().filter_map(Value::as_string).collect();
+            super::apply::report_vanished(&self.pool, fence, &ids).await?;
+        }
+        if !entries.is_empty() {
+            tracing::warn!(partition = %fence.partition, entries = entries.len(), "took over from a silent consumer");
+        }
+        Ok(entries)
+    }
+
+    /// Persists, then settles. A database that is away is waited for: the entries stay pending meanwhile.
+    async fn settle_batch(
+        &self,
+        keys: &Keys,
+        scripts: &StampedScripts,
+        fence: Fence,
+        batch: Vec<RawEntry>,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupted> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut backoff = BACKOFF_MIN;
+        loop {
+            match persist(&self.pool, fence, &batch).await {
+                Ok(_) => break,
+                Err(WriteError::Postgres(error)) if !stop.is_cancelled() => {
+                    tracing::warn!(partition = %fence.partition, %error, entries = batch.len(), "tries again");
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut args: Vec<Value> = Vec::with_capacity(batch.len() + 1);
+        args.push(GROUP.into());
+        args.extend(batch.iter().map(|entry| Value::from(entry.id.to_string())));
+        self.redis.run(scripts, Script::Settle, vec![keys.meta.clone(), keys.log.clone()], args).await?;
+        Ok(())
+    }
+}
