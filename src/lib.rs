@@ -1,3 +1,5 @@
 //! Doorbuster: a Redis-first flash-sale engine.
 //!
 //! Where an order goes, module by module, is told in ARCHITECTURE.md.
+
+pub mod servers;
