@@ -4,8 +4,8 @@
 //! reaches us alone, and we stop the servers in order), on 127.0.0.1, with the durable settings
 //! that the engine demands. Three things keep the machine clean:
 //!
-//! - a *guard* process ([`guard`]) ends the server when ours dies, `kill -9` included;
-//! - a *lock* ([`data_dir`]) held by the server itself keeps a second server out of the same
+//! - a *guard* process (`guard`) ends the server when ours dies, `kill -9` included;
+//! - a *lock* (`data_dir`) held by the server itself keeps a second server out of the same
 //!   data until the first is really gone;
 //! - dropping a server without `stop()` ends it too.
 
