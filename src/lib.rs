@@ -14,3 +14,4 @@ pub mod partition;
 pub mod persist;
 pub mod postgres;
 pub mod redis;
+pub mod servers;

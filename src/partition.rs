@@ -79,7 +79,7 @@ mod tests {
             .iter()
             .map(|b| four.of(&BuyerId::parse(b.as_bytes()).unwrap()).number())
             .collect();
-        assert_eq!(places, [0, 0, 0, 0, 0], "pinned values: a change moves buyers");
+        assert_eq!(places, [3, 3, 3, 0, 1], "pinned values: a change moves buyers");
     }
 
     #[test]

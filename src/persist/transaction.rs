@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use deadpool_postgres::{Object, Transaction};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::log::{EntryId, LogEntry, OrderEntry, StockEntry};
@@ -78,8 +79,9 @@ pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transa
     let (class, partition) = (PERSIST_LOCK, fence.partition.to_sql());
     let number = i32::from(partition);
     // Two statements, sent together: the second has a snapshot taken after the lock.
-    let (_, row) =
-        tokio::try_join!(tx.execute(&lock, &[&class, &number]), tx.query_one(&epoch, &[&partition]))?;
+    let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
+    let epoch_of: [&(dyn ToSql + Sync); 1] = [&partition];
+    let (_, row) = tokio::try_join!(tx.execute(&lock, &lock_keys), tx.query_one(&epoch, &epoch_of))?;
     match row.get::<_, i64>(0) {
         epoch if epoch == fence.epoch => Ok(tx),
         epoch => Err(WriteError::Superseded(epoch)),

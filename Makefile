@@ -1,0 +1,46 @@
+# What a person does with this repository, one target for each thing. `make help` lists them.
+
+CARGO ?= cargo
+
+# The servers of docker-compose.yml, as `make run` passes them to the program.
+COMPOSE_REDIS_URL = redis://127.0.0.1:16379
+COMPOSE_POSTGRES_URL = postgres://doorbuster:doorbuster@127.0.0.1:15432/doorbuster
+
+.DEFAULT_GOAL := help
+.PHONY: help deps run test fmt lint build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+deps: ## install the system packages that are missing
+	@sh deploy/install-deps.sh
+
+run: ## build and start everything: Redis, Postgres, all roles, a demo sale
+	@if docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1; then \
+		set -e; \
+		sh deploy/install-deps.sh --build-only; \
+		docker compose up -d --wait; \
+		export DOORBUSTER_REDIS_URL="$(COMPOSE_REDIS_URL)"; \
+		export DOORBUSTER_POSTGRES_URL="$(COMPOSE_POSTGRES_URL)"; \
+		exec $(CARGO) run --locked --release -- dev --external; \
+	else \
+		set -e; \
+		$(MAKE) --no-print-directory deps; \
+		exec $(CARGO) run --locked --release -- dev; \
+	fi
+
+test: deps ## run all tests against real servers
+	$(CARGO) test --locked
+
+fmt: ## format the code
+	$(CARGO) fmt
+
+lint: ## check the formatting and run clippy, warnings denied
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+
+build: deps ## build the release binary
+	$(CARGO) build --locked --release
+
+clean: ## remove what the build made; the data in .doorbuster stays
+	$(CARGO) clean
