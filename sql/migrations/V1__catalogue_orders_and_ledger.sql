@@ -53,7 +53,8 @@ CREATE TABLE sale_stock (
     CONSTRAINT never_oversold CHECK (sold <= allotted)
 ) WITH (fillfactor = 50);                                                -- HOT updates: the hottest rows we have
 
--- Which version of a sale each partition of Redis was last told.
+-- Which version of a sale each partition of Redis was last told; and, once it is long over, how far the partition
+-- is in forgetting it: all its orders are here, its keys are removed.
 CREATE TABLE sale_publications (
     sale_id   text COLLATE "C" NOT NULL REFERENCES sales (id),
     partition smallint NOT NULL CHECK (partition BETWEEN 0 AND 255),

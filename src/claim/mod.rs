@@ -12,4 +12,5 @@ pub use decision::{ClaimError, Decision};
 pub use digest::{digest_text, fingerprint, key_digest};
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use intake::{Intake, IntakeLimits};
+pub(crate) use request::record_head;
 pub use request::{Claim, LINES_MAX, LineError, QUANTITY_MAX, sorted_lines};

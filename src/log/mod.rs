@@ -6,4 +6,4 @@ mod read;
 
 pub use entry::{EntryError, Lines, LogEntry, OrderEntry, StockEntry};
 pub use entry_id::{EntryId, EntryIdError};
-pub use read::{RawEntry, read_entries, read_range};
+pub use read::{RawEntry, last_generated, read_entries, read_range};

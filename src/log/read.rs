@@ -77,3 +77,23 @@ pub async fn read_range(
     let args = vec![from.to_string().into(), "+".into(), "COUNT".into(), count.into()];
     read_entries(redis.on_key("XRANGE", &keys.log, args).await?)
 }
+
+/// The last id that the log gave out, also where that entry was deleted since; [`EntryId::ZERO`] without a log.
+///
+/// # Errors
+/// Those of any command.
+pub async fn last_generated(redis: &Redis, keys: &Keys) -> Result<EntryId, RedisError> {
+    let args = vec!["STREAM".into(), keys.log.clone().into()];
+    let info = match redis.command("XINFO", &keys.log, args).await {
+        Err(RedisError::Refused(why)) if why.contains("no such key") => return Ok(EntryId::ZERO),
+        info => info?.into_array(),
+    };
+    let mut words = info.iter();
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        if name.as_str().as_deref() == Some("last-generated-id") {
+            let id = value.as_str().and_then(|id| id.parse().ok());
+            return id.ok_or_else(|| RedisError::Unexpected("last-generated-id of the log".into()));
+        }
+    }
+    Err(RedisError::Unexpected("XINFO STREAM without last-generated-id".into()))
+}

@@ -1,0 +1,141 @@
+//! What a keeper does while its partition is open.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::log::EntryId;
+use crate::redis::{GROUP, RedisError, Script};
+use crate::stock::{ApplyError, apply_intents, publish_sales};
+
+use super::lock::KeeperLock;
+use super::opening::Opened;
+use super::watermark::Watermark;
+use super::{Held, Keeper, lease, retention};
+
+/// How soon a change that Postgres decided is on its way to Redis.
+const CHANGES: Duration = Duration::from_millis(50);
+/// How much of the log may have to be read again after a crash.
+const WATERMARK: Duration = Duration::from_millis(500);
+/// How often the log is trimmed and old sales are retired.
+const RETENTION: Duration = Duration::from_secs(5);
+
+/// Holds an open partition until it is lost.
+pub(super) async fn hold(
+    keeper: &Keeper,
+    opened: &Opened,
+    lock: &mut KeeperLock,
+    stop: &CancellationToken,
+) -> Held {
+    let lost = tokio::select! {
+        error = lease::renew(keeper, opened) => Some(error),
+        () = step_down(keeper, opened, lock) => return Held::StepDown,
+        never = changes(keeper, opened) => match never {},
+        never = watermarks(keeper, opened) => match never {},
+        never = retentions(keeper, opened) => match never {},
+        () = stop.cancelled() => None,
+    };
+    lost.map_or(Held::Stopped, |error| lease::lost(keeper, opened, lock, &error))
+}
+
+/// Ends when another keeper may be at work. A lost connection alone is none: while Postgres is away nobody else can
+/// take the lock either, and whoever takes it raises the epoch.
+async fn step_down(keeper: &Keeper, opened: &Opened, lock: &mut KeeperLock) {
+    let mut ticks = every(Duration::from_millis(500));
+    loop {
+        ticks.tick().await;
+        if lock.is_held() {
+            continue;
+        }
+        match lock.retake(&keeper.pool).await {
+            Ok(true) => match epoch(keeper).await {
+                Ok(epoch) if epoch == opened.scripts.stamp.epoch => {}
+                _ => return,
+            },
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(partition = %keeper.partition, %error, "the keeper's lock is lost for now")
+            }
+        }
+    }
+}
+
+async fn epoch(keeper: &Keeper) -> Result<i64, ApplyError> {
+    let db = keeper.pool.get().await.map_err(crate::postgres::PgError::from)?;
+    let row = db
+        .query_one("SELECT epoch FROM partitions WHERE partition = $1", &[&keeper.partition.to_sql()])
+        .await
+        .map_err(crate::postgres::PgError::from)?;
+    Ok(row.get(0))
+}
+
+enum Never {}
+
+async fn changes(keeper: &Keeper, opened: &Opened) -> Never {
+    repeat(CHANGES, keeper, "publishing changes", || async {
+        publish_sales(&keeper.redis, &opened.scripts, &keeper.pool).await?;
+        apply_intents(&keeper.redis, &opened.scripts, &keeper.pool).await
+    })
+    .await
+}
+
+async fn watermarks(keeper: &Keeper, opened: &Opened) -> Never {
+    repeat(WATERMARK, keeper, "raising the watermark", || async {
+        let position = position(keeper, opened).await?;
+        if let Some(watermark) = position.watermark {
+            watermark.raise(&keeper.pool, keeper.partition, opened.scripts.stamp.epoch).await?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn retentions(keeper: &Keeper, opened: &Opened) -> Never {
+    repeat(RETENTION, keeper, "retention", || retention::run(keeper, opened)).await
+}
+
+/// Does something again and again; what fails is tried at the next turn.
+async fn repeat<F: Future<Output = Result<(), ApplyError>>>(
+    pause: Duration,
+    keeper: &Keeper,
+    what: &str,
+    mut work: impl FnMut() -> F,
+) -> Never {
+    let mut ticks = every(pause);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = work().await {
+            tracing::warn!(partition = %keeper.partition, %error, "{what} failed; it will be tried again");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+fn every(pause: Duration) -> Interval {
+    let mut ticks = interval(pause);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Where a log stands.
+pub(super) struct Position {
+    /// Persisted without a gap up to here; `None` where that entry is gone.
+    pub watermark: Option<Watermark>,
+    /// The last entry.
+    pub last: EntryId,
+}
+
+/// Asks `position.lua`.
+pub(super) async fn position(keeper: &Keeper, opened: &Opened) -> Result<Position, RedisError> {
+    let reply = keeper
+        .redis
+        .run(&opened.scripts, Script::Position, vec![keeper.keys().log], vec![GROUP.into()])
+        .await?;
+    let (entry, mark, last, _length): (String, String, String, i64) = reply.convert()?;
+    Ok(Position {
+        watermark: entry.parse().ok().map(|entry| Watermark { entry, mark }),
+        last: last.parse().unwrap_or(EntryId::ZERO),
+    })
+}

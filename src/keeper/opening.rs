@@ -1,0 +1,327 @@
+//! Opening a partition: DESIGN's fence, step by step. Every step that changes Redis is conditional on this opening's
+//! token, so that a keeper which was stopped and wakes late harms nothing.
+
+use std::time::Duration;
+
+use fred::types::{Key, Value};
+
+use crate::log::{EntryId, LogEntry, RawEntry, last_generated, read_entries, read_range};
+use crate::order_id::{Mark, OrderId};
+use crate::partition::Partition;
+use crate::persist::{Fence, PERSIST_LOCK, WriteError};
+use crate::postgres::PgError;
+use crate::redis::{GROUP, KeeperScript, Keys, LAYOUT, RedisError, Reply, Stamp, StampedScripts};
+
+use super::durability::{self, DurabilityError};
+use super::judge::{FirstEntry, History, Verdict, judge};
+use super::lock::KeeperLock;
+use super::server_identity::ServerIdentity;
+use super::watermark::Watermark;
+use super::{Keeper, drain, rebuild};
+
+/// A partition is not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Redis.
+    #[error("redis: {0}")]
+    Redis(#[from] RedisError),
+    /// Postgres.
+    #[error("postgres: {0}")]
+    Postgres(#[from] PgError),
+    /// What the log holds could not be persisted.
+    #[error("draining the log: {0}")]
+    Drain(#[from] WriteError),
+    /// The servers may lose what a 202 promises.
+    #[error(
+        "the servers' settings break the promise of the configured ack: {}. Change them, or set \
+         durability_check = \"warn\" to sell all the same", .0.join("; ")
+    )]
+    Durability(Vec<String>),
+    /// Postgres is older than the log.
+    #[error(
+        "postgres has persisted up to {watermark}, but the log begins at {first}: entries between them exist nowhere. \
+         Was postgres restored from a backup older than log_retention_s? Restore a newer one; opening now would \
+         destroy what redis alone still knows"
+    )]
+    Gap {
+        /// Persisted up to here.
+        watermark: EntryId,
+        /// The log begins here.
+        first: EntryId,
+    },
+    /// The lock was lost on the way.
+    #[error("the keeper's lock was lost")]
+    LockLost,
+    /// The partition's row is missing.
+    #[error("postgres has no row for this partition: run `doorbuster migrate` with the same `partitions`")]
+    NoPartition,
+}
+
+impl From<DurabilityError> for OpenError {
+    fn from(error: DurabilityError) -> Self {
+        match error {
+            DurabilityError::Redis(error) => error.into(),
+            DurabilityError::Postgres(error) => error.into(),
+        }
+    }
+}
+
+impl OpenError {
+    /// Before the next try: short where only a server has to come back.
+    pub(super) fn pause(&self) -> Duration {
+        match self {
+            Self::Redis(_) | Self::LockLost => Duration::from_millis(50),
+            Self::Postgres(_) | Self::Drain(_) => super::RETRY,
+            Self::Durability(_) | Self::Gap { .. } | Self::NoPartition => Duration::from_secs(5),
+        }
+    }
+
+    pub(super) fn report(&self, partition: Partition) {
+        match self {
+            Self::Durability(_) | Self::Gap { .. } | Self::NoPartition => {
+                tracing::error!(%partition, error = %self, "refuses to open");
+            }
+            _ => tracing::warn!(%partition, error = %self, "cannot open yet"),
+        }
+    }
+}
+
+/// An open partition, and the server on which it was opened.
+pub(super) struct Opened {
+    pub scripts: StampedScripts,
+    pub server: ServerIdentity,
+}
+
+/// An opening under way.
+pub(super) struct Opening<'a> {
+    pub keeper: &'a Keeper,
+    pub keys: Keys,
+    pub epoch: i64,
+    token: String,
+}
+
+impl Keeper {
+    /// Opens the partition.
+    pub(super) async fn open(&self, lock: &KeeperLock) -> Result<Opened, OpenError> {
+        let started = std::time::Instant::now();
+        let keys = self.keys();
+        let server = ServerIdentity::of(&self.redis, &keys).await?;
+        self.check_durability(&keys).await?;
+        let opening = self.begin(keys, lock).await?;
+        let fence = Fence { partition: self.partition, epoch: opening.epoch };
+
+        let watermark = Watermark::read(&self.pool, self.partition).await?;
+        let history = opening.history(&watermark).await?;
+        let verdict = judge(&history);
+        let from = match &verdict {
+            Verdict::Intact => watermark.entry.next(),
+            Verdict::Rebuild(_) => EntryId::ZERO,
+            Verdict::Refuse { watermark, first } => {
+                return Err(OpenError::Gap { watermark: *watermark, first: *first });
+            }
+        };
+        let drained = drain::drain(&self.redis, &opening.keys, &self.pool, fence, from).await?;
+        let rebuilt = match verdict {
+            Verdict::Rebuild(why) => Some(why),
+            _ if !opening.stock_agrees().await? => Some("the stock differs from what the database computes"),
+            _ => None,
+        };
+        if let Some(why) = rebuilt {
+            tracing::warn!(partition = %self.partition, why, "rebuilds redis from postgres");
+            rebuild::rebuild(&opening).await?;
+        }
+        opening.begin_log_anew(history.last_generated, history.highest_known.max(watermark.entry)).await?;
+        if !lock.is_held() {
+            return Err(OpenError::LockLost);
+        }
+        let opened = opening.finish(server).await?;
+        tracing::info!(
+            partition = %self.partition, epoch = opened.scripts.stamp.epoch, drained = drained.new_orders,
+            rebuilt = rebuilt.is_some(), took_ms = started.elapsed().as_millis() as u64, "partition is open",
+        );
+        Ok(opened)
+    }
+
+    async fn check_durability(&self, keys: &Keys) -> Result<(), OpenError> {
+        let check = self.options.durability;
+        let complaints = durability::complaints(&self.redis, keys, &self.pool, check).await?;
+        match complaints.as_slice() {
+            [] => Ok(()),
+            _ if check.enforce => Err(OpenError::Durability(complaints)),
+            _ => {
+                tracing::warn!(partition = %self.partition, complaints = complaints.join("; "), "weaker than promised");
+                Ok(())
+            }
+        }
+    }
+
+    /// Raises the epoch in Postgres, then takes the partition out of sale: from here no claim passes, also where
+    /// Redis was healthy.
+    async fn begin(&self, keys: Keys, lock: &KeeperLock) -> Result<Opening<'_>, OpenError> {
+        let in_redis: Option<i64> = self
+            .redis
+            .on_key("HGET", &keys.meta, vec!["epoch".into()])
+            .await?
+            .convert()
+            .map_err(RedisError::from)?;
+        if !lock.is_held() {
+            return Err(OpenError::LockLost);
+        }
+        let epoch = self.raise_epoch(in_redis.unwrap_or(0)).await?;
+        let token = format!("{:032x}", fastrand::u128(..));
+        let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
+        self.redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
+        Ok(Opening { keeper: self, keys, epoch, token })
+    }
+
+    /// Waits for the persisting transactions in flight, which share this lock; later ones find the new epoch.
+    async fn raise_epoch(&self, at_least: i64) -> Result<i64, OpenError> {
+        let mut db = self.pool.get().await.map_err(PgError::from)?;
+        let tx = db.transaction().await.map_err(PgError::from)?;
+        let partition = self.partition.to_sql();
+        tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&PERSIST_LOCK, &i32::from(partition)])
+            .await
+            .map_err(PgError::from)?;
+        let row = tx
+            .query_opt(
+                "UPDATE partitions SET epoch = greatest(epoch, $2) + 1, opened_at = now()
+                 WHERE partition = $1 RETURNING epoch",
+                &[&partition, &at_least],
+            )
+            .await
+            .map_err(PgError::from)?;
+        tx.commit().await.map_err(PgError::from)?;
+        row.map(|row| row.get(0)).ok_or(OpenError::NoPartition)
+    }
+}
+
+impl Opening<'_> {
+    /// Runs a command on one key, if this opening is still the one.
+    pub async fn step(
+        &self,
+        command: &'static str,
+        key: &Key,
+        args: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
+        let mut all = Vec::with_capacity(args.len() + 2);
+        all.push(self.token.as_str().into());
+        all.push(command.into());
+        all.extend(args);
+        self.keeper.redis.run_keeper(KeeperScript::Step, vec![self.keys.meta.clone(), key.clone()], all).await
+    }
+
+    async fn history(&self, watermark: &Watermark) -> Result<History, OpenError> {
+        let redis = &self.keeper.redis;
+        let first = read_range(redis, &self.keys, EntryId::ZERO, 1).await?.into_iter().next();
+        let at_watermark = match watermark.entry {
+            EntryId::ZERO => Vec::new(),
+            entry => {
+                let args = vec![entry.to_string().into(), entry.to_string().into()];
+                read_entries(redis.on_key("XRANGE", &self.keys.log, args).await?)?
+            }
+        };
+        Ok(History {
+            watermark: watermark.entry,
+            watermark_mark: watermark.mark.clone(),
+            highest_known: self.highest_known(watermark.entry).await?,
+            first: first.as_ref().map(first_entry),
+            last_generated: last_generated(redis, &self.keys).await?,
+            mark_in_log: at_watermark.first().map(|entry| String::from_utf8_lossy(entry.mark()).into_owned()),
+        })
+    }
+
+    /// The highest entry above the watermark of which Postgres has an order or a ledger row. Bounded by the
+    /// watermark: what lies below it is known to be there.
+    async fn highest_known(&self, watermark: EntryId) -> Result<EntryId, OpenError> {
+        let db = self.keeper.pool.get().await.map_err(PgError::from)?;
+        let partition = self.keeper.partition.to_sql();
+        let lowest = OrderId::lowest_at(watermark.ms).to_uuid();
+        let order = db
+            .query_opt(
+                "SELECT id FROM orders WHERE id >= $2 AND partition = $1 ORDER BY id DESC LIMIT 1",
+                &[&partition, &lowest],
+            )
+            .await
+            .map_err(PgError::from)?;
+        let ledger = db
+            .query_opt(
+                "SELECT entry_ms, entry_seq FROM stock_ledger WHERE partition = $1
+                 ORDER BY entry_ms DESC, entry_seq DESC LIMIT 1",
+                &[&partition],
+            )
+            .await
+            .map_err(PgError::from)?;
+        let order = order.map(|row| OrderId::from_uuid(row.get(0)).entry());
+        let ledger = ledger.and_then(|row| EntryId::from_sql(row.get(0), row.get(1)));
+        Ok(order.max(ledger).unwrap_or(EntryId::ZERO).max(watermark))
+    }
+
+    async fn stock_agrees(&self) -> Result<bool, OpenError> {
+        let db = self.keeper.pool.get().await.map_err(PgError::from)?;
+        let expected = rebuild::expected_stock(&db, self.keeper.partition).await?;
+        for (sale, items) in expected {
+            let sale_keys = self.keys.sale(&sale);
+            let fields: Vec<Value> = items.iter().map(|(sku, _)| format!("stock:{sku}").into()).collect();
+            let found: Vec<Option<i64>> = self
+                .keeper
+                .redis
+                .on_key("HMGET", &sale_keys.sale, fields)
+                .await?
+                .convert()
+                .map_err(RedisError::from)?;
+            for ((sku, expected), found) in items.iter().zip(found) {
+                if found != Some(*expected) {
+                    tracing::error!(partition = %self.keeper.partition, %sale, %sku, expected, ?found, "stock differs");
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes the opening into the log, above every id that was ever given out, and begins the consumer group there:
+    /// everything up to it is persisted.
+    async fn begin_log_anew(&self, last_generated: EntryId, floor: EntryId) -> Result<(), OpenError> {
+        let mark = Mark::random();
+        let base = last_generated.max(floor);
+        // Redis would take the time or its own last id; after a rewind both may lie below what Postgres knows.
+        let id = if last_generated >= floor { "*".to_owned() } else { floor.next().to_string() };
+        let entry = LogEntry::encode_opening(mark, self.epoch, base);
+        let reply =
+            self.step("XADD", &self.keys.log, vec![id.into(), "opening".into(), entry.into()]).await?;
+        let id: EntryId = reply
+            .as_string()
+            .and_then(|id| id.parse().ok())
+            .ok_or_else(|| RedisError::Unexpected("reply to XADD".into()))?;
+        let watermark = Watermark { entry: id, mark: mark.to_string() };
+        watermark.raise(&self.keeper.pool, self.keeper.partition, self.epoch).await?;
+        self.step("XGROUP", &self.keys.log, vec!["DESTROY".into(), GROUP.into()]).await?;
+        self.step("XGROUP", &self.keys.log, vec!["CREATE".into(), GROUP.into(), id.to_string().into()])
+            .await?;
+        Ok(())
+    }
+
+    /// Loads the scripts, and sells.
+    async fn finish(self, server: ServerIdentity) -> Result<Opened, OpenError> {
+        let stamp = Stamp::new(self.keeper.partition, self.epoch);
+        let scripts = StampedScripts::new(stamp);
+        self.keeper.redis.load(&scripts, &self.keys.meta).await?;
+        let args: Vec<Value> = vec![
+            self.token.into(),
+            stamp.to_string().into(),
+            (self.keeper.options.lease.as_millis() as i64).into(),
+            server.run_id.as_str().into(),
+            server.master_replid.as_str().into(),
+        ];
+        self.keeper.redis.run_keeper(KeeperScript::Open, vec![self.keys.meta.clone()], args).await?;
+        Ok(Opened { scripts, server })
+    }
+}
+
+fn first_entry(entry: &RawEntry) -> FirstEntry {
+    let base = match entry.decode() {
+        Ok(LogEntry::Opening { base, .. }) => Some(base),
+        _ => None,
+    };
+    FirstEntry { id: entry.id, base }
+}

@@ -1,0 +1,175 @@
+//! Redis from Postgres: definitions, stock, and every order that a retry may ask for.
+
+use std::collections::BTreeMap;
+
+use deadpool_postgres::Object;
+use fred::types::{Key, Value};
+use futures_util::TryStreamExt;
+
+use crate::catalogue::{SaleId, Sku};
+use crate::claim::{IdempotencyKey, record_head};
+use crate::order_id::OrderId;
+use crate::partition::Partition;
+use crate::postgres::PgError;
+use crate::redis::RedisError;
+
+use super::opening::{OpenError, Opening};
+
+const EXPECTED_STOCK: &str = include_str!("../../sql/keeper/expected_stock.sql");
+const REBUILT_STOCK: &str = include_str!("../../sql/keeper/rebuilt_stock.sql");
+const REBUILT_ORDERS: &str = include_str!("../../sql/keeper/rebuilt_orders.sql");
+
+/// Buyers in one step, and fields of a sale in one step: bounded by what Lua can unpack.
+const BUYERS_STEP: usize = 1000;
+const FIELDS_STEP: usize = 2000;
+/// Keys in one round of SCAN.
+const SCAN_COUNT: i64 = 1000;
+
+/// Stock of the items of a partition, by sale.
+pub(super) type StockBySale = BTreeMap<SaleId, Vec<(Sku, i64)>>;
+
+/// What Redis must hold, from aggregates. Everything in the log must be persisted.
+pub(super) async fn expected_stock(db: &Object, partition: Partition) -> Result<StockBySale, PgError> {
+    stock(db, EXPECTED_STOCK, partition).await
+}
+
+async fn stock(db: &Object, query: &str, partition: Partition) -> Result<StockBySale, PgError> {
+    let mut by_sale = StockBySale::new();
+    for row in db.query(query, &[&partition.to_sql()]).await? {
+        if let (Ok(sale), Ok(sku)) = (row.get::<_, &str>(0).parse(), row.get::<_, &str>(1).parse()) {
+            by_sale.entry(sale).or_default().push((sku, row.get(2)));
+        }
+    }
+    Ok(by_sale)
+}
+
+/// Replaces all that the partition's Redis holds of its sales. The log stays as it is; causes of stock changes need no
+/// rebuilding, since an intent whose cause was applied and persisted is never sent again.
+pub(super) async fn rebuild(opening: &Opening<'_>) -> Result<(), OpenError> {
+    remove_sales(opening).await?;
+    let partition = opening.keeper.partition;
+    let db = opening.keeper.pool.get().await.map_err(PgError::from)?;
+    // A sum over every order may take longer than any other statement.
+    db.batch_execute("SET statement_timeout = 0").await.map_err(PgError::from)?;
+    let result = restore_sales(opening, &db, partition).await;
+    db.batch_execute("RESET statement_timeout").await.map_err(PgError::from)?;
+    result
+}
+
+async fn restore_sales(opening: &Opening<'_>, db: &Object, partition: Partition) -> Result<(), OpenError> {
+    let mut stock = stock(db, REBUILT_STOCK, partition).await?;
+    let sales = db
+        .query(
+            "SELECT id, version, control, opens_at, closes_at FROM sales WHERE retired_at IS NULL ORDER BY id",
+            &[],
+        )
+        .await
+        .map_err(PgError::from)?;
+    for row in sales {
+        let Ok(sale) = row.get::<_, &str>(0).parse::<SaleId>() else { continue };
+        let mut fields: Vec<Value> = Vec::new();
+        let mut put = |name: String, value: Value| fields.extend([name.into(), value]);
+        put("version".into(), row.get::<_, i64>(1).into());
+        put("control".into(), row.get::<_, &str>(2).into());
+        put("opens_at".into(), row.get::<_, jiff::Timestamp>(3).as_millisecond().into());
+        put("closes_at".into(), row.get::<_, jiff::Timestamp>(4).as_millisecond().into());
+        let limits = db
+            .query(
+                "SELECT sku, per_buyer_limit FROM sale_items WHERE sale_id = $1 AND per_buyer_limit IS NOT NULL",
+                &[&sale.as_str()],
+            )
+            .await
+            .map_err(PgError::from)?;
+        for limit in limits {
+            put(format!("limit:{}", limit.get::<_, &str>(0)), limit.get::<_, i32>(1).into());
+        }
+        for (sku, units) in stock.remove(&sale).unwrap_or_default() {
+            put(format!("stock:{sku}"), units.into());
+        }
+        let keys = opening.keys.sale(&sale);
+        for chunk in fields.chunks(FIELDS_STEP) {
+            opening.step("HSET", &keys.sale, chunk.to_vec()).await?;
+        }
+        restore_orders(opening, db, partition, &sale).await?;
+    }
+    Ok(())
+}
+
+async fn restore_orders(
+    opening: &Opening<'_>,
+    db: &Object,
+    partition: Partition,
+    sale: &SaleId,
+) -> Result<(), OpenError> {
+    let partition = partition.to_sql();
+    let statement = db.prepare_cached(REBUILT_ORDERS).await.map_err(PgError::from)?;
+    let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&partition, &sale.as_str()];
+    let rows = db.query_raw(&statement, params).await.map_err(PgError::from)?;
+    let mut rows = std::pin::pin!(rows);
+    let buyers = opening.keys.sale(sale).buyers;
+    let mut step = BuyersStep { opening, key: &buyers, records: Vec::new() };
+    while let Some(row) = rows.try_next().await.map_err(PgError::from)? {
+        let id = OrderId::from_uuid(row.get(0));
+        let Ok(key) = IdempotencyKey::from_content(row.get(2)) else { continue };
+        let head = record_head(&key, row.get::<_, i64>(3).cast_unsigned(), id.mark());
+        let record = format!("{head}{} {};", id.entry(), row.get::<_, &str>(4));
+        step.add(row.get(1), &record).await?;
+    }
+    step.send().await
+}
+
+/// Records of several buyers on their way to Redis.
+struct BuyersStep<'a> {
+    opening: &'a Opening<'a>,
+    key: &'a Key,
+    records: Vec<(String, String)>,
+}
+
+impl BuyersStep<'_> {
+    async fn add(&mut self, buyer: &str, record: &str) -> Result<(), OpenError> {
+        if let Some((last, records)) = self.records.last_mut()
+            && last == buyer
+        {
+            records.push_str(record);
+            return Ok(());
+        }
+        if self.records.len() == BUYERS_STEP {
+            self.send().await?;
+        }
+        self.records.push((buyer.to_owned(), record.to_owned()));
+        Ok(())
+    }
+
+    async fn send(&mut self) -> Result<(), OpenError> {
+        let fields: Vec<Value> =
+            self.records.drain(..).flat_map(|(buyer, records)| [buyer.into(), records.into()]).collect();
+        if !fields.is_empty() {
+            self.opening.step("HSET", self.key, fields).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes every key of every sale, also of sales that Postgres does not know.
+async fn remove_sales(opening: &Opening<'_>) -> Result<(), OpenError> {
+    let redis = &opening.keeper.redis;
+    let mut cursor = "0".to_owned();
+    loop {
+        let args = vec![
+            cursor.as_str().into(),
+            "MATCH".into(),
+            opening.keys.sales_pattern().into(),
+            "COUNT".into(),
+            SCAN_COUNT.into(),
+        ];
+        let reply = redis.command("SCAN", &opening.keys.meta, args).await?;
+        let (next, found): (String, Vec<String>) = reply.convert().map_err(RedisError::from)?;
+        for key in found {
+            opening.step("UNLINK", &key.into(), Vec::new()).await?;
+        }
+        if next == "0" {
+            return Ok(());
+        }
+        cursor = next;
+    }
+}

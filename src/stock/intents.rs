@@ -1,0 +1,95 @@
+//! Changes of stock that Postgres has decided and Redis has not logged yet.
+
+use std::collections::BTreeMap;
+
+use fred::types::Value;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::catalogue::{SaleId, Sku};
+use crate::claim::{IdempotencyKey, record_head};
+use crate::log::StockEntry;
+use crate::order::CancelReason;
+use crate::order_id::{Mark, OrderId};
+use crate::postgres::{PgError, Pool};
+use crate::redis::{Keys, Redis, Script, StampedScripts};
+
+use super::ApplyError;
+
+const OPEN_INTENTS: &str = include_str!("../../sql/stock/open_intents.sql");
+/// Changes in one round.
+const ROUND: i64 = 200;
+
+/// Sends every open change. Each takes effect once, however often it is sent; it is over when its log entry is
+/// persisted, and that alone ends it.
+///
+/// # Errors
+/// [`ApplyError`]; what was sent stays sent.
+pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &Pool) -> Result<(), ApplyError> {
+    let partition = scripts.stamp.partition;
+    let db = pool.get().await.map_err(PgError::from)?;
+    let statement = db.prepare_cached(OPEN_INTENTS).await.map_err(PgError::from)?;
+    let rows = db.query(&statement, &[&partition.to_sql(), &ROUND]).await.map_err(PgError::from)?;
+    for row in rows {
+        let Some(change) = Change::read(&row) else {
+            tracing::error!(%partition, cause = row.get::<_, &str>(0), "a stock intent cannot be read");
+            continue;
+        };
+        let keys = Keys::new(partition);
+        let sale = keys.sale(&change.stock.sale);
+        let all = vec![keys.meta, sale.sale, sale.buyers, sale.causes, keys.log];
+        let cause = change.stock.cause.clone();
+        let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
+        tracing::debug!(%partition, cause, reply = ?reply.as_string(), "stock change sent");
+    }
+    Ok(())
+}
+
+struct Change {
+    stock: StockEntry,
+    return_of: Option<ReturnOf>,
+}
+
+struct ReturnOf {
+    buyer: String,
+    /// Head and entry id of the buyer's record.
+    record: String,
+    reason: CancelReason,
+}
+
+impl Change {
+    fn read(row: &Row) -> Option<Self> {
+        let sale: SaleId = row.get::<_, &str>(2).parse().ok()?;
+        let lines: BTreeMap<Sku, i64> = serde_json::from_value(row.get(3)).ok()?;
+        let return_of = match row.get::<_, &str>(1) {
+            "return" => {
+                let id = OrderId::from_uuid(row.get::<_, Option<Uuid>>(5)?);
+                let key = IdempotencyKey::from_content(row.get(7)).ok()?;
+                let head = record_head(&key, row.get::<_, i64>(8).cast_unsigned(), id.mark());
+                Some(ReturnOf {
+                    buyer: row.get(6),
+                    record: format!("{head}{}", id.entry()),
+                    reason: row.get::<_, &str>(4).parse().ok()?,
+                })
+            }
+            _ => None,
+        };
+        let stock =
+            StockEntry { mark: Mark::random(), sale, cause: row.get(0), lines: lines.into_iter().collect() };
+        Some(Self { stock, return_of })
+    }
+
+    fn args(self) -> Vec<Value> {
+        let (field, entry) = match &self.return_of {
+            Some(of) => ("return", self.stock.encode_return(of.reason)),
+            None => ("allotment", self.stock.encode()),
+        };
+        let (buyer, record) = self.return_of.map(|of| (of.buyer, of.record)).unwrap_or_default();
+        let mut args: Vec<Value> =
+            vec![field.into(), entry.into(), self.stock.cause.into(), buyer.into(), record.into()];
+        for (sku, units) in self.stock.lines {
+            args.extend([sku.as_str().into(), units.into()]);
+        }
+        args
+    }
+}

@@ -1,0 +1,72 @@
+//! Sales whose definition a partition does not have yet.
+
+use fred::types::Value;
+
+use crate::catalogue::SaleId;
+use crate::postgres::{PgError, Pool};
+use crate::redis::{Keys, Redis, RedisError, Script, StampedScripts};
+
+use super::ApplyError;
+
+/// Sales in one round.
+const ROUND: i64 = 100;
+
+/// Tells Redis every sale of which this partition has an older version, or none.
+///
+/// # Errors
+/// [`ApplyError`]; what was told stays told.
+pub async fn publish_sales(
+    redis: &Redis,
+    scripts: &StampedScripts,
+    pool: &crate::postgres::Pool,
+) -> Result<(), ApplyError> {
+    let partition = scripts.stamp.partition;
+    let db = pool.get().await.map_err(PgError::from)?;
+    let statement = db
+        .prepare_cached(
+            "SELECT s.id, s.version, s.control, s.opens_at, s.closes_at
+             FROM sale_publications p JOIN sales s ON s.id = p.sale_id
+             WHERE p.partition = $1 AND p.version < s.version AND s.retired_at IS NULL ORDER BY s.id LIMIT $2",
+        )
+        .await
+        .map_err(PgError::from)?;
+    let rows = db.query(&statement, &[&partition.to_sql(), &ROUND]).await.map_err(PgError::from)?;
+    for row in rows {
+        let Ok(sale) = row.get::<_, &str>(0).parse::<SaleId>() else { continue };
+        let version: i64 = row.get(1);
+        let mut args: Vec<Value> = vec![
+            version.into(),
+            row.get::<_, &str>(2).into(),
+            row.get::<_, jiff::Timestamp>(3).as_millisecond().into(),
+            row.get::<_, jiff::Timestamp>(4).as_millisecond().into(),
+        ];
+        args.extend(limits(pool, &sale).await?);
+        let keys = Keys::new(partition);
+        let reply = redis
+            .run(scripts, Script::PublishSale, vec![keys.meta.clone(), keys.sale(&sale).sale], args)
+            .await?;
+        let in_force =
+            reply.as_i64().ok_or_else(|| RedisError::Unexpected("reply of publish_sale".into()))?;
+        db.execute(
+            "UPDATE sale_publications SET version = greatest(version, $3) WHERE sale_id = $1 AND partition = $2",
+            &[&sale.as_str(), &partition.to_sql(), &in_force.min(version)],
+        )
+        .await
+        .map_err(PgError::from)?;
+        tracing::info!(%partition, %sale, version, "published");
+    }
+    Ok(())
+}
+
+async fn limits(pool: &Pool, sale: &SaleId) -> Result<Vec<Value>, ApplyError> {
+    let db = pool.get().await.map_err(PgError::from)?;
+    let rows = db
+        .query("SELECT sku, per_buyer_limit FROM sale_items WHERE sale_id = $1", &[&sale.as_str()])
+        .await
+        .map_err(PgError::from)?;
+    let pair = |row: &tokio_postgres::Row| {
+        let limit = row.get::<_, Option<i32>>(1).map_or(Value::from(""), Value::from);
+        [Value::from(row.get::<_, &str>(0)), limit]
+    };
+    Ok(rows.iter().flat_map(pair).collect())
+}
