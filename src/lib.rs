@@ -2,6 +2,7 @@
 //!
 //! Where an order goes, module by module, is told in ARCHITECTURE.md.
 
+pub mod api;
 pub mod buyer;
 pub mod catalogue;
 pub mod claim;

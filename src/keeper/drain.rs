@@ -2,7 +2,7 @@
 
 use crate::log::{EntryId, RawEntry, read_range};
 use crate::persist::{Applied, Fence, persist};
-use crate::postgres::Pool;
+use crate::postgres::PgPool;
 use crate::redis::{Keys, Redis};
 
 use super::opening::OpenError;
@@ -14,7 +14,7 @@ const STEP: i64 = 1000;
 pub(super) async fn drain(
     redis: &Redis,
     keys: &Keys,
-    pool: &Pool,
+    pool: &PgPool,
     fence: Fence,
     from: EntryId,
 ) -> Result<Applied, OpenError> {

@@ -1,6 +1,6 @@
 //! What `ack` promises is only as good as the servers' settings: looked at by every opening.
 
-use crate::postgres::{PgError, Pool};
+use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, RedisError};
 
 /// How strictly the servers' settings are held against `ack`.
@@ -29,7 +29,7 @@ const POSTGRES: [(&str, &[&str]); 3] = [
 pub(super) async fn complaints(
     redis: &Redis,
     keys: &Keys,
-    pool: &Pool,
+    pool: &PgPool,
     check: DurabilityCheck,
 ) -> Result<Vec<String>, DurabilityError> {
     let mut complaints = Vec::new();

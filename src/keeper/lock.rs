@@ -5,7 +5,7 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 
 use crate::partition::Partition;
-use crate::postgres::{PgError, Pool};
+use crate::postgres::{PgError, PgPool};
 
 /// First key of the keepers' advisory locks; the second is the partition.
 const KEEPER_LOCK: i32 = 0x6462_7002;
@@ -21,7 +21,7 @@ pub struct KeeperLock {
 
 impl KeeperLock {
     /// Waits for the lock. Postgres gives it up when the connection of its holder ends.
-    pub async fn acquire(pool: &Pool, partition: Partition) -> Result<Self, PgError> {
+    pub async fn acquire(pool: &PgPool, partition: Partition) -> Result<Self, PgError> {
         // Taken out of the pool: returning the connection would keep the lock.
         let client = Object::take(pool.get().await?);
         let mut lock = Self { client, partition };
@@ -44,7 +44,7 @@ impl KeeperLock {
     }
 
     /// Takes the lock again after its connection was lost. `false`: another process has it now.
-    pub async fn retake(&mut self, pool: &Pool) -> Result<bool, PgError> {
+    pub async fn retake(&mut self, pool: &PgPool) -> Result<bool, PgError> {
         self.client = Object::take(pool.get().await?);
         self.try_take().await
     }

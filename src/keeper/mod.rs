@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::partition::Partition;
-use crate::postgres::Pool;
+use crate::postgres::PgPool;
 use crate::redis::{Keys, Redis};
 
 pub use durability::DurabilityCheck;
@@ -53,7 +53,7 @@ pub struct Keeper {
     /// Of its own: a lease must not wait behind a batch of claims.
     pub redis: Redis,
     /// The source of truth.
-    pub pool: Pool,
+    pub pool: PgPool,
     /// Told when the keeper knows that the partition is closed.
     pub gate: Gate,
     /// How.

@@ -2,7 +2,7 @@
 
 use crate::log::EntryId;
 use crate::partition::Partition;
-use crate::postgres::{PgError, Pool};
+use crate::postgres::{PgError, PgPool};
 
 /// Every entry at or below `entry` is in Postgres.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Watermark {
 
 impl Watermark {
     /// Reads it.
-    pub async fn read(pool: &Pool, partition: Partition) -> Result<Self, PgError> {
+    pub async fn read(pool: &PgPool, partition: Partition) -> Result<Self, PgError> {
         let db = pool.get().await?;
         let row = db
             .query_one(
@@ -28,7 +28,7 @@ impl Watermark {
     }
 
     /// Raises it; never lowers it, and only for the keeper of this epoch.
-    pub async fn raise(&self, pool: &Pool, partition: Partition, epoch: i64) -> Result<(), PgError> {
+    pub async fn raise(&self, pool: &PgPool, partition: Partition, epoch: i64) -> Result<(), PgError> {
         let db = pool.get().await?;
         db.execute(
             "UPDATE partitions SET watermark_ms = $3, watermark_seq = $4, watermark_mark = $5

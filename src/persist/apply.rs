@@ -5,7 +5,7 @@ use deadpool_postgres::Object;
 use crate::log::{LogEntry, RawEntry};
 use crate::persist::anomaly::{self, Incident};
 use crate::persist::transaction::{self, Entry, Fence, WriteError, begin};
-use crate::postgres::{PgError, Pool};
+use crate::postgres::{PgError, PgPool};
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Applied {
 /// # Errors
 /// [`WriteError::Superseded`], or a transient error of the database; then part of the batch may be written, and the
 /// whole batch is to be tried again.
-pub async fn persist(pool: &Pool, fence: Fence, batch: &[RawEntry]) -> Result<Applied, WriteError> {
+pub async fn persist(pool: &PgPool, fence: Fence, batch: &[RawEntry]) -> Result<Applied, WriteError> {
     let mut db = pool.get().await.map_err(PgError::from)?;
     let mut applied = Applied::default();
     let mut entries: Vec<(usize, Entry)> = Vec::with_capacity(batch.len());
@@ -101,7 +101,7 @@ async fn set_apart(
 ///
 /// # Errors
 /// As [`persist`].
-pub(super) async fn report_vanished(pool: &Pool, fence: Fence, ids: &[String]) -> Result<(), WriteError> {
+pub(super) async fn report_vanished(pool: &PgPool, fence: Fence, ids: &[String]) -> Result<(), WriteError> {
     if ids.is_empty() {
         return Ok(());
     }

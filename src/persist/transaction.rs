@@ -54,7 +54,7 @@ impl WriteError {
         match self {
             Self::OverAllotment | Self::UnknownItem => true,
             Self::Superseded(_) => false,
-            Self::Postgres(error) => !error.is_transient(),
+            Self::Postgres(error) => error.is_bad_data(),
         }
     }
 }

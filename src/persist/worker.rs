@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
 use crate::persist::{Fence, WriteError, persist};
-use crate::postgres::Pool;
+use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
 
 /// How long a read waits for entries. Bounds the time a worker takes to notice that it is to stop.
@@ -33,7 +33,7 @@ pub struct PersistWorker {
     /// For XREADGROUP alone.
     pub reader: Redis,
     /// Where orders end.
-    pub pool: Pool,
+    pub pool: PgPool,
     /// The partition.
     pub gate: Gate,
     /// Its name in the group: unique, since entries are pending for a name.

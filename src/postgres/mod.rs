@@ -1,22 +1,13 @@
-//! stub
-pub use deadpool_postgres::Pool;
-/// stub
-#[derive(Debug, thiserror::Error)]
-#[error("stub {0}")]
-pub struct PgError(String);
-impl From<tokio_postgres::Error> for PgError {
-    fn from(e: tokio_postgres::Error) -> Self {
-        Self(e.to_string())
-    }
-}
-impl From<deadpool_postgres::PoolError> for PgError {
-    fn from(e: deadpool_postgres::PoolError) -> Self {
-        Self(e.to_string())
-    }
-}
-impl PgError {
-    /// stub
-    pub fn is_transient(&self) -> bool {
-        true
-    }
-}
+//! The door to Postgres: connections, their errors, the schema, and what is fixed at the first start.
+
+mod error;
+mod locks;
+mod migrate;
+mod partitions;
+mod pool;
+
+pub use error::{PgError, PgFault, error_chain};
+pub use locks::AdvisoryLock;
+pub use migrate::{MigrateError, Migrated, migrate};
+pub use partitions::{PartitionsError, ensure_partitions};
+pub use pool::{PgPool, connect, connect_pool, within};

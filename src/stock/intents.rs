@@ -11,7 +11,7 @@ use crate::claim::{IdempotencyKey, record_head};
 use crate::log::StockEntry;
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
-use crate::postgres::{PgError, Pool};
+use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, Script, StampedScripts};
 
 use super::ApplyError;
@@ -25,7 +25,7 @@ const ROUND: i64 = 200;
 ///
 /// # Errors
 /// [`ApplyError`]; what was sent stays sent.
-pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &Pool) -> Result<(), ApplyError> {
+pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &PgPool) -> Result<(), ApplyError> {
     let partition = scripts.stamp.partition;
     let db = pool.get().await.map_err(PgError::from)?;
     let statement = db.prepare_cached(OPEN_INTENTS).await.map_err(PgError::from)?;

@@ -3,7 +3,7 @@
 use fred::types::Value;
 
 use crate::catalogue::SaleId;
-use crate::postgres::{PgError, Pool};
+use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, RedisError, Script, StampedScripts};
 
 use super::ApplyError;
@@ -18,7 +18,7 @@ const ROUND: i64 = 100;
 pub async fn publish_sales(
     redis: &Redis,
     scripts: &StampedScripts,
-    pool: &crate::postgres::Pool,
+    pool: &PgPool,
 ) -> Result<(), ApplyError> {
     let partition = scripts.stamp.partition;
     let db = pool.get().await.map_err(PgError::from)?;
@@ -58,7 +58,7 @@ pub async fn publish_sales(
     Ok(())
 }
 
-async fn limits(pool: &Pool, sale: &SaleId) -> Result<Vec<Value>, ApplyError> {
+async fn limits(pool: &PgPool, sale: &SaleId) -> Result<Vec<Value>, ApplyError> {
     let db = pool.get().await.map_err(PgError::from)?;
     let rows = db
         .query("SELECT sku, per_buyer_limit FROM sale_items WHERE sale_id = $1", &[&sale.as_str()])

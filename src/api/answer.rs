@@ -1,0 +1,71 @@
+//! What a decision is in HTTP. README's table of answers says the same.
+
+use std::time::Duration;
+
+use hyper::header::{HeaderValue, LOCATION};
+use hyper::{Response, StatusCode};
+
+use crate::claim::{ClaimError, Decision};
+use crate::http::{Body, Problem, ProblemKind, json};
+use crate::order_id::OrderId;
+
+/// Suggested to a buyer whose sale is paused: nobody knows for how long.
+const PAUSED_RETRY: Duration = Duration::from_secs(5);
+/// While the backlog is full.
+const BACKLOG_RETRY: Duration = Duration::from_secs(2);
+
+/// The response to a decision. `Absent` has none: the caller asks Postgres first.
+pub(super) fn to_decision(decision: Decision) -> Response<Body> {
+    match decision {
+        Decision::Accepted(id) => order(StatusCode::ACCEPTED, id),
+        Decision::Duplicate(id) => order(StatusCode::OK, id),
+        Decision::KeyReused => Problem::new(ProblemKind::IdempotencyKeyReused).into_response(),
+        Decision::OverRate => Problem::new(ProblemKind::TooManyAttempts).into_response(),
+        Decision::NotYetOpen { wait } => {
+            Problem::new(ProblemKind::NotYetOpen).with_retry_after(wait).into_response()
+        }
+        Decision::Paused => Problem::new(ProblemKind::Paused).with_retry_after(PAUSED_RETRY).into_response(),
+        Decision::Closed => Problem::new(ProblemKind::Closed).into_response(),
+        Decision::LimitReached(sku) => {
+            let problem = Problem::new(ProblemKind::LimitReached);
+            match sku {
+                Some(sku) => problem.with_extension("sku", sku.as_str()),
+                None => problem.with_detail("a buyer may have 100 orders in one sale"),
+            }
+            .into_response()
+        }
+        // The commonest answer of all: one prebuilt body, whichever item it is about.
+        Decision::SoldOut(_) => Problem::new(ProblemKind::SoldOut).into_response(),
+        Decision::Insufficient { sku, left } => Problem::new(ProblemKind::InsufficientStock)
+            .with_extension("sku", sku.as_str())
+            .with_extension("left", left)
+            .into_response(),
+        Decision::BacklogFull => {
+            Problem::new(ProblemKind::BacklogFull).with_retry_after(BACKLOG_RETRY).into_response()
+        }
+        Decision::Absent => Problem::new(ProblemKind::Unavailable).into_response(),
+    }
+}
+
+/// The response to a claim without a decision.
+pub(super) fn to_error(error: &ClaimError) -> Response<Body> {
+    let kind = match error {
+        ClaimError::Indeterminate => ProblemKind::Indeterminate,
+        ClaimError::Fenced | ClaimError::Overloaded => ProblemKind::Unavailable,
+        ClaimError::Refused(_) | ClaimError::Unexpected(_) => {
+            tracing::error!(%error, "a batch of claims failed");
+            ProblemKind::Unavailable
+        }
+    };
+    Problem::new(kind).into_response()
+}
+
+/// No state in the body: a retry may be answered long after the order was confirmed or cancelled; Location tells.
+fn order(status: StatusCode, id: OrderId) -> Response<Body> {
+    let href = format!("/v1/orders/{id}");
+    let mut response = json(status, format!(r#"{{"id":"{id}","href":"{href}"}}"#));
+    if let Ok(location) = HeaderValue::try_from(href) {
+        response.headers_mut().insert(LOCATION, location);
+    }
+    response
+}

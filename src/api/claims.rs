@@ -1,0 +1,113 @@
+//! `POST /v1/sales/{sale}/orders`
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
+use hyper::Response;
+
+use super::desks::Desk;
+use super::{Api, answer, claim_body};
+use crate::buyer::BuyerId;
+use crate::claim::{Claim, ClaimError, Decision, IdempotencyKey, fingerprint};
+use crate::http::{Body, Problem, ProblemKind, read_body};
+use crate::log::Lines;
+use crate::order_id::OrderId;
+use crate::postgres::PgError;
+
+/// Places an order, or finds the one that this key placed before.
+pub(super) async fn place(
+    api: &Api,
+    sale: &str,
+    headers: &HeaderMap,
+    body: Incoming,
+) -> Result<Response<Body>, Problem> {
+    let buyer = api.identity.of(headers)?;
+    let key = IdempotencyKey::from_headers(headers)?;
+    check_content_type(headers)?;
+    let body = read_body(body, api.options.body_max_bytes, api.options.body_timeout).await?;
+    let lines = claim_body::read(&body)?;
+    let mut desk = api.desks.of(sale).await?;
+    if lines.iter().any(|(sku, _)| desk.definition.item(sku.as_str()).is_none()) {
+        desk = api.desks.load(&desk.definition.sale.id).await?;
+        check_items(&desk, &lines)?;
+    }
+    if desk.definition.sale.retired_at.is_some() {
+        return from_postgres(api, &desk, &buyer, &key, &lines).await;
+    }
+    let mut claim = Claim::new(&desk.definition.sale.id, buyer.clone(), &key, lines.clone());
+    claim.over_rate = api.attempts.is_over(&buyer);
+    match decide(api, &desk, claim).await {
+        Ok(Decision::Absent) => {
+            // Not published yet, lost, or retired since this node last looked.
+            let desk = api.desks.load(&desk.definition.sale.id).await?;
+            match desk.definition.sale.retired_at {
+                Some(_) => from_postgres(api, &desk, &buyer, &key, &lines).await,
+                None => Ok(answer::to_decision(Decision::Absent)),
+            }
+        }
+        Ok(decision) => Ok(answer::to_decision(decision)),
+        Err(error) => Ok(answer::to_error(&error)),
+    }
+}
+
+async fn decide(api: &Api, desk: &Desk, claim: Claim) -> Result<Decision, ClaimError> {
+    let partition = api.partitions.of(&claim.buyer);
+    let intake = desk.intake(partition).ok_or(ClaimError::Fenced)?;
+    // The claim itself is in the intake's hands: neither this timeout nor a client that goes away undoes it.
+    tokio::time::timeout(api.options.claim_timeout, intake.decide(claim))
+        .await
+        .unwrap_or(Err(ClaimError::Indeterminate))
+}
+
+/// RFC 9110 section 15.5.16; a body without a type is taken for JSON.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = value.as_bytes().split(|&c| c == b';').next().unwrap_or_default().trim_ascii();
+    if essence.eq_ignore_ascii_case(b"application/json") {
+        Ok(())
+    } else {
+        Err(ProblemKind::UnsupportedMediaType.into())
+    }
+}
+
+fn check_items(desk: &Desk, lines: &Lines) -> Result<(), Problem> {
+    match lines.iter().find(|(sku, _)| desk.definition.item(sku.as_str()).is_none()) {
+        Some((sku, _)) => Err(Problem::new(ProblemKind::UnknownItem).with_extension("sku", sku.as_str())),
+        None => Ok(()),
+    }
+}
+
+/// A sale whose keys Redis no longer has: its orders are all in Postgres.
+async fn from_postgres(
+    api: &Api,
+    desk: &Desk,
+    buyer: &BuyerId,
+    key: &IdempotencyKey,
+    lines: &Lines,
+) -> Result<Response<Body>, Problem> {
+    let found = find_order(api, desk, buyer, key).await.map_err(|error| {
+        tracing::warn!(%error, "an order of a retired sale cannot be looked up");
+        ProblemKind::Unavailable
+    })?;
+    Ok(answer::to_decision(match found {
+        Some((id, of_body)) if of_body == fingerprint(lines) => Decision::Duplicate(id),
+        Some(_) => Decision::KeyReused,
+        None => Decision::Closed,
+    }))
+}
+
+async fn find_order(
+    api: &Api,
+    desk: &Desk,
+    buyer: &BuyerId,
+    key: &IdempotencyKey,
+) -> Result<Option<(OrderId, u64)>, PgError> {
+    let db = api.pool.get().await?;
+    let statement = db
+        .prepare_cached(
+            "SELECT id, fingerprint FROM orders WHERE buyer = $1 AND sale_id = $2 AND idem_key = $3
+             AND cancel_reason IS DISTINCT FROM 'duplicate'",
+        )
+        .await?;
+    let row = db.query_opt(&statement, &[&buyer.as_str(), &desk.definition.sale.id.as_str(), &key.as_str()]).await?;
+    Ok(row.map(|row| (OrderId::from_uuid(row.get(0)), row.get::<_, i64>(1).cast_unsigned())))
+}

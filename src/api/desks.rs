@@ -1,0 +1,87 @@
+//! One desk for each sale: its definition, and where its claims are handed in.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::Semaphore;
+
+use crate::catalogue::{CatalogueStore, SaleDefinition, SaleId};
+use crate::claim::{Intake, IntakeLimits};
+use crate::gate::Gate;
+use crate::http::{Problem, ProblemKind};
+use crate::partition::Partition;
+use crate::redis::Redis;
+
+/// Definitions that this node loads at once; more requests for unknown sales are told to come back. Without the bound,
+/// made-up sale ids would be a way to reach Postgres.
+const LOADS_MAX: usize = 4;
+/// Sales whose desks are kept.
+const DESKS_MAX: usize = 10_000;
+
+/// A sale, as this node knows it.
+pub(super) struct Desk {
+    pub definition: Arc<SaleDefinition>,
+    intakes: Arc<[Intake]>,
+}
+
+impl Desk {
+    /// Where the claims of a partition go.
+    pub fn intake(&self, partition: Partition) -> Option<&Intake> {
+        self.intakes.get(usize::from(partition.number()))
+    }
+}
+
+/// The desks of a node.
+pub(super) struct Desks {
+    open: RwLock<HashMap<SaleId, Arc<Desk>>>,
+    loads: Semaphore,
+    redis: Redis,
+    gates: Vec<Gate>,
+    store: CatalogueStore,
+    limits: IntakeLimits,
+}
+
+impl Desks {
+    pub fn new(redis: Redis, gates: Vec<Gate>, store: CatalogueStore, limits: IntakeLimits) -> Self {
+        Self { open: RwLock::default(), loads: Semaphore::new(LOADS_MAX), redis, gates, store, limits }
+    }
+
+    /// The desk of a sale; loads it where this node has none.
+    ///
+    /// A sale that is not found here is looked for in Postgres every time: it may have been created, and sold, through
+    /// another node a moment ago, and "unknown" must not hide an order.
+    pub async fn of(&self, sale: &str) -> Result<Arc<Desk>, Problem> {
+        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).get(sale).cloned();
+        match known {
+            Some(desk) => Ok(desk),
+            None => self.load(&sale.parse().map_err(|_| ProblemKind::NotFound)?).await,
+        }
+    }
+
+    /// Loads a sale's definition anew, and keeps its intakes.
+    pub async fn load(&self, sale: &SaleId) -> Result<Arc<Desk>, Problem> {
+        let _permit = self.loads.try_acquire().map_err(|_| ProblemKind::Unavailable)?;
+        let definition = self.store.load_definition(sale).await.map_err(|error| {
+            tracing::warn!(%sale, %error, "a sale's definition cannot be loaded");
+            ProblemKind::Unavailable
+        })?;
+        let definition = definition.ok_or(ProblemKind::NotFound)?;
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.len() >= DESKS_MAX && !open.contains_key(sale) {
+            // Intakes end after their last claim when their desk is gone; a sale in use is soon back.
+            open.clear();
+        }
+        let intakes = match open.get(sale) {
+            Some(desk) => desk.intakes.clone(),
+            None => self.start_intakes(sale),
+        };
+        let desk = Arc::new(Desk { definition, intakes });
+        open.insert(sale.clone(), desk.clone());
+        Ok(desk)
+    }
+
+    fn start_intakes(&self, sale: &SaleId) -> Arc<[Intake]> {
+        let start = |gate: &Gate| Intake::start(self.redis.clone(), gate.clone(), sale, self.limits);
+        self.gates.iter().map(start).collect()
+    }
+}

@@ -1,0 +1,92 @@
+//! What buyers call: `/v1`.
+
+mod answer;
+mod attempts;
+mod buyer_identity;
+mod claim_body;
+mod claims;
+mod desks;
+mod orders;
+mod routes;
+mod sales;
+
+use std::time::Duration;
+
+use crate::catalogue::CatalogueStore;
+use crate::claim::IntakeLimits;
+use crate::gate::Gate;
+use crate::partition::{Partition, Partitions};
+use crate::postgres::PgPool;
+use crate::redis::Redis;
+
+pub use attempts::AttemptLimits;
+pub use buyer_identity::BuyerIdentity;
+pub use routes::handle;
+
+use attempts::Attempts;
+use desks::Desks;
+use sales::StockSamples;
+
+/// How the API answers.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Of the claim path.
+    pub intake: IntakeLimits,
+    /// After which a claim without a decision is answered as indeterminate.
+    pub claim_timeout: Duration,
+    /// Bytes of a request body, at most.
+    pub body_max_bytes: usize,
+    /// For a request body to arrive.
+    pub body_timeout: Duration,
+    /// Of each buyer.
+    pub attempts: AttemptLimits,
+}
+
+/// Everything a request may need.
+pub struct Api {
+    partitions: Partitions,
+    gates: Vec<Gate>,
+    redis: Redis,
+    pool: PgPool,
+    store: CatalogueStore,
+    identity: BuyerIdentity,
+    options: ApiOptions,
+    desks: Desks,
+    attempts: Attempts,
+    samples: StockSamples,
+}
+
+impl Api {
+    /// Over connections and gates that are there already; `gates` in the order of the partitions. `redis` serves reads;
+    /// each sale's claims go through `claims`.
+    pub fn new(
+        gates: Vec<Gate>,
+        partitions: Partitions,
+        (claims, redis): (Redis, Redis),
+        (pool, store): (PgPool, CatalogueStore),
+        identity: BuyerIdentity,
+        options: ApiOptions,
+    ) -> Self {
+        Self {
+            desks: Desks::new(claims, gates.clone(), store.clone(), options.intake),
+            attempts: Attempts::new(options.attempts),
+            samples: StockSamples::default(),
+            partitions,
+            gates,
+            redis,
+            pool,
+            store,
+            identity,
+            options,
+        }
+    }
+
+    /// Whether every partition is known to be open.
+    pub fn is_ready(&self) -> bool {
+        self.gates.iter().all(|gate| gate.open().is_some())
+    }
+
+    fn has(&self, partition: Partition) -> bool {
+        partition.number() < self.partitions.count()
+    }
+}

@@ -1,0 +1,181 @@
+//! `GET /v1/orders/{id}` and `GET /v1/buyers/me/orders`
+
+use hyper::header::HeaderMap;
+use hyper::{Response, StatusCode};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_postgres::Row;
+
+use super::Api;
+use crate::buyer::BuyerId;
+use crate::http::{Body, Problem, ProblemKind, json};
+use crate::log::{LogEntry, OrderEntry, read_entries};
+use crate::order::OrderState;
+use crate::order_id::OrderId;
+use crate::postgres::PgError;
+use crate::redis::{Keys, RedisError};
+
+const ORDER: &str = include_str!("../../sql/api/order.sql");
+const ORDERS_OF_BUYER: &str = include_str!("../../sql/api/orders_of_buyer.sql");
+/// Orders on a page.
+const PAGE_DEFAULT: i64 = 20;
+const PAGE_MAX: i64 = 100;
+
+#[derive(Serialize)]
+struct OrderView {
+    id: OrderId,
+    sale: String,
+    state: OrderState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<String>,
+    items: serde_json::Value,
+    accepted_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    persisted_at: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct OrdersPage {
+    orders: Vec<OrderView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// One order of the buyer who asks: from Postgres, else from the log.
+pub(super) async fn show(api: &Api, id: &str, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
+    let buyer = api.identity.of(headers)?;
+    let id: OrderId = id.parse().map_err(|_| ProblemKind::NotFound)?;
+    if !api.has(id.partition()) {
+        return Err(ProblemKind::NotFound.into());
+    }
+    let persisted = from_postgres(api, id, &buyer).await;
+    if let Ok(Some(order)) = persisted {
+        return Ok(respond(&order));
+    }
+    match (from_log(api, id, &buyer).await, persisted) {
+        (Ok(Some(order)), _) => Ok(respond(&order)),
+        // Only where both have answered is it certain that there is none.
+        (Ok(None), Ok(_)) => Err(ProblemKind::NotFound.into()),
+        (log, postgres) => {
+            tracing::warn!(%id, log = ?log.err(), postgres = ?postgres.err(), "an order cannot be looked up");
+            Err(ProblemKind::Unavailable.into())
+        }
+    }
+}
+
+/// A page of the buyer's orders, newest first. `?limit=` and `?before=` an order id.
+pub(super) async fn list(api: &Api, query: &str, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
+    let buyer = api.identity.of(headers)?;
+    let page = PageQuery::parse(query)?;
+    let orders = page_of_orders(api, &buyer, &page).await.map_err(|error| {
+        tracing::warn!(%error, "a buyer's orders cannot be read");
+        ProblemKind::Unavailable
+    })?;
+    let full = orders.len() as i64 == page.limit;
+    let next = orders
+        .last()
+        .filter(|_| full)
+        .map(|last| format!("/v1/buyers/me/orders?limit={}&before={}", page.limit, last.id));
+    Ok(respond(&OrdersPage { orders, next }))
+}
+
+struct PageQuery {
+    limit: i64,
+    before: Option<OrderId>,
+}
+
+impl PageQuery {
+    fn parse(query: &str) -> Result<Self, Problem> {
+        let malformed = |detail: String| Problem::new(ProblemKind::MalformedRequest).with_detail(detail);
+        let mut page = Self { limit: PAGE_DEFAULT, before: None };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("limit", n)) => {
+                    let limit = n.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n));
+                    page.limit = limit.ok_or_else(|| malformed(format!("limit must be 1 to {PAGE_MAX}")))?;
+                }
+                Some(("before", id)) => {
+                    page.before = Some(id.parse().map_err(|error| malformed(format!("before: {error}")))?);
+                }
+                _ => return Err(malformed("the parameters are limit and before".to_owned())),
+            }
+        }
+        Ok(page)
+    }
+}
+
+async fn page_of_orders(api: &Api, buyer: &BuyerId, page: &PageQuery) -> Result<Vec<OrderView>, PgError> {
+    let db = api.pool.get().await?;
+    let statement = db.prepare_cached(ORDERS_OF_BUYER).await?;
+    let before = page.before.map(OrderId::to_uuid);
+    let rows = db.query(&statement, &[&buyer.as_str(), &before, &page.limit]).await?;
+    Ok(rows.iter().map(view_of_row).collect())
+}
+
+async fn from_postgres(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<Option<OrderView>, PgError> {
+    let db = api.pool.get().await?;
+    let statement = db.prepare_cached(ORDER).await?;
+    let row = db.query_opt(&statement, &[&id.to_uuid(), &buyer.as_str()]).await?;
+    Ok(row.as_ref().map(view_of_row))
+}
+
+fn view_of_row(row: &Row) -> OrderView {
+    let id = OrderId::from_uuid(row.get(0));
+    OrderView {
+        id,
+        sale: row.get(1),
+        // The column's CHECK allows no other word.
+        state: row.get::<_, &str>(2).parse().unwrap_or(OrderState::Pending),
+        cancel_reason: row.get(3),
+        items: row.get(4),
+        accepted_at: id.accepted_at(),
+        persisted_at: Some(row.get(5)),
+    }
+}
+
+async fn from_log(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<Option<OrderView>, RedisError> {
+    let keys = Keys::new(id.partition());
+    let entry = id.entry().to_string();
+    let reply = api.redis.on_key("XRANGE", &keys.log, vec![entry.as_str().into(), entry.as_str().into()]).await?;
+    let order = read_entries(reply)?.first().and_then(|raw| raw.decode().ok());
+    Ok(match order {
+        Some(LogEntry::Order(order)) if order.mark == id.mark() && order.buyer == *buyer => Some(view_of_entry(id, &order)),
+        _ => None,
+    })
+}
+
+fn view_of_entry(id: OrderId, order: &OrderEntry) -> OrderView {
+    let item = |(sku, quantity): &(_, _)| serde_json::json!({ "sku": sku, "quantity": quantity });
+    OrderView {
+        id,
+        sale: order.sale.as_str().to_owned(),
+        state: OrderState::Accepted,
+        cancel_reason: None,
+        items: order.lines.iter().map(item).collect(),
+        accepted_at: id.accepted_at(),
+        persisted_at: None,
+    }
+}
+
+fn respond(view: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(view) {
+        Ok(body) => json(StatusCode::OK, body),
+        Err(_) => Problem::new(ProblemKind::Internal).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_bounded() {
+        let page = PageQuery::parse("").unwrap();
+        assert_eq!((page.limit, page.before), (PAGE_DEFAULT, None));
+        assert_eq!(PageQuery::parse("limit=100").unwrap().limit, 100);
+        assert!(PageQuery::parse("before=01KAJ3V2PC00000001ZZZZZZZZ").unwrap().before.is_some());
+        for bad in ["limit=0", "limit=101", "limit=x", "before=x", "page=2", "limit"] {
+            assert!(PageQuery::parse(bad).is_err(), "{bad}");
+        }
+    }
+}
