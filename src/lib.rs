@@ -10,6 +10,7 @@ pub mod gate;
 pub mod http;
 pub mod keeper;
 pub mod log;
+pub mod node;
 pub mod order;
 pub mod order_id;
 pub mod partition;

@@ -9,4 +9,4 @@ mod worker;
 pub use apply::{Applied, persist};
 pub(crate) use transaction::PERSIST_LOCK;
 pub use transaction::{Fence, WriteError};
-pub use worker::{PersistOptions, PersistWorker};
+pub use worker::{PersistOptions, PersistWorker, READ_BLOCK};

@@ -1,0 +1,293 @@
+//! One process: the roles it runs, started and stopped in order.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
+use crate::catalogue::CatalogueStore;
+use crate::claim::IntakeLimits;
+use crate::config::{Ack, DurabilityCheck, Settings};
+use crate::gate::Gate;
+use crate::http::{self, HttpLimits, Served};
+use crate::keeper::{self, Keeper, KeeperOptions};
+use crate::partition::Partitions;
+use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
+use crate::postgres::{MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate};
+use crate::redis::{Redis, RedisError, RedisOptions};
+
+/// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
+const REDIS_QUEUE_MAX: usize = 4096;
+
+/// A process that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+    /// The schema.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The number of partitions.
+    #[error(transparent)]
+    Partitions(#[from] PartitionsError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// An address is taken, or not ours.
+    #[error("cannot listen on {address}: {source}; choose another with {setting}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that gives it.
+        setting: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The settings contradict themselves.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// A running process.
+pub struct Node {
+    /// Where buyers call, in the roles that have the API.
+    pub api: Option<SocketAddr>,
+    /// Where operators call, where there is an admin token.
+    pub admin: Option<SocketAddr>,
+    gates: Vec<Gate>,
+    servers: Vec<JoinHandle<Served>>,
+    workers: JoinSet<()>,
+    stop_servers: CancellationToken,
+    stop_workers: CancellationToken,
+}
+
+/// What a stop did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stopped {
+    /// Requests in flight that were answered after the signal.
+    pub requests_finished: u64,
+    /// Requests in flight that the deadline cut.
+    pub requests_cut: u64,
+}
+
+/// What every role shares.
+struct Parts<'a> {
+    settings: &'a Settings,
+    partitions: Partitions,
+    redis_options: RedisOptions,
+    pool: PgPool,
+    gates: Vec<Gate>,
+}
+
+impl Node {
+    /// Starts the roles that `settings` names: migrates the schema first, then works and listens.
+    ///
+    /// # Errors
+    /// [`NodeError`]; then nothing is left running.
+    pub async fn start(settings: &Settings) -> Result<Self, NodeError> {
+        let parts = Parts::prepare(settings).await?;
+        let stop_servers = CancellationToken::new();
+        let stop_workers = CancellationToken::new();
+        let mut node = Self {
+            api: None,
+            admin: None,
+            gates: parts.gates.clone(),
+            servers: Vec::new(),
+            workers: JoinSet::new(),
+            stop_servers,
+            stop_workers,
+        };
+        // Addresses first: a process that cannot listen must not become keeper.
+        if settings.role.runs_api() {
+            let listener = listen(settings.listen, "listen").await?;
+            node.api = listener.local_addr().ok();
+            node.serve_api(&parts, listener)?;
+        }
+        if let Some(token) = &settings.admin_token {
+            let listener = listen(settings.admin_listen, "admin_listen").await?;
+            node.admin = listener.local_addr().ok();
+            node.serve_admin(&parts, listener, token.expose())?;
+        }
+        if settings.role.runs_worker() {
+            node.start_workers(&parts)?;
+        }
+        Ok(node)
+    }
+
+    /// Waits until every partition is open, at most `limit`; `false` where one is not.
+    pub async fn wait_ready(&self, limit: Duration) -> bool {
+        let all = async {
+            for gate in &self.gates {
+                gate.clone().wait_open().await;
+            }
+        };
+        tokio::time::timeout(limit, all).await.is_ok()
+    }
+
+    /// Stops: first the listeners, which finish the claims in flight, then the workers, which finish their batches.
+    pub async fn stop(mut self) -> Stopped {
+        self.stop_servers.cancel();
+        let mut stopped = Stopped::default();
+        for server in self.servers.drain(..) {
+            if let Ok(served) = server.await {
+                stopped.requests_finished += served.drained.requests_finished;
+                stopped.requests_cut += served.drained.requests_cut;
+            }
+        }
+        self.stop_workers.cancel();
+        while self.workers.join_next().await.is_some() {}
+        stopped
+    }
+
+    fn serve_api(&mut self, parts: &Parts<'_>, listener: TcpListener) -> Result<(), NodeError> {
+        let settings = parts.settings;
+        let identity = match &settings.trusted_buyer_header {
+            Some(name) => BuyerIdentity::TrustedHeader(name.clone()),
+            None => BuyerIdentity::None,
+        };
+        let options = ApiOptions {
+            intake: IntakeLimits {
+                batch_max: settings.claim_batch_max,
+                calls_max: settings.claim_calls_max,
+                queue_max: settings.claim_queue_max,
+                backlog_max: settings.backlog_max,
+            },
+            claim_timeout: settings.claim_timeout_ms.duration(),
+            body_max_bytes: settings.http_body_max_bytes,
+            body_timeout: settings.http_body_timeout_ms.duration(),
+            attempts: AttemptLimits {
+                per_second: NonZeroU32::new(settings.attempts_per_second),
+                burst: NonZeroU32::new(settings.attempts_burst).unwrap_or(NonZeroU32::MIN),
+            },
+        };
+        // Two connections: a page that reads stock must not wait behind a batch of claims, nor the other way round.
+        let claims = Redis::connect(&parts.redis_options)?;
+        let reads = Redis::connect(&parts.redis_options)?;
+        let store = parts.store();
+        let api = Api::new(
+            parts.gates.clone(),
+            parts.partitions,
+            (claims, reads),
+            (parts.pool.clone(), store),
+            identity,
+            options,
+        );
+        let api = Arc::new(api);
+        self.serve(parts, listener, move |request| api::handle(api.clone(), request));
+        Ok(())
+    }
+
+    fn serve_admin(&mut self, parts: &Parts<'_>, listener: TcpListener, token: &str) -> Result<(), NodeError> {
+        let admin = admin::Admin::new(parts.store(), parts.partitions, token, http_limits(parts.settings))
+            .map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
+        let admin = Arc::new(admin);
+        self.serve(parts, listener, move |request| admin::serve(admin.clone(), request));
+        Ok(())
+    }
+
+    fn serve<H, F>(&mut self, parts: &Parts<'_>, listener: TcpListener, handler: H)
+    where
+        H: Fn(hyper::Request<hyper::body::Incoming>) -> F + Send + Sync + 'static,
+        F: Future<Output = hyper::Response<http::Body>> + Send + 'static,
+    {
+        let stop = self.stop_servers.clone();
+        let limits = http_limits(parts.settings);
+        self.servers.push(tokio::spawn(async move {
+            http::serve(listener, limits, handler, stop.cancelled_owned()).await
+        }));
+    }
+
+    fn start_workers(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
+        let settings = parts.settings;
+        // Unique for every start: entries are pending for a name, and a name that comes back would not be silent.
+        let node = format!("{:016x}", fastrand::u64(..));
+        let redis = Redis::connect(&parts.redis_options)?;
+        let keeping = Redis::connect(&parts.redis_options)?;
+        for gate in &parts.gates {
+            let keeper = Keeper {
+                partition: gate.partition(),
+                redis: keeping.clone(),
+                pool: parts.pool.clone(),
+                gate: gate.clone(),
+                options: keeper_options(settings),
+            };
+            self.workers.spawn(keeper.run(self.stop_workers.clone()));
+            for number in 0..settings.persist_workers {
+                let worker = PersistWorker {
+                    redis: redis.clone(),
+                    reader: Redis::connect_blocking(&parts.redis_options, READ_BLOCK)?,
+                    pool: parts.pool.clone(),
+                    gate: gate.clone(),
+                    consumer: format!("{node}-{number}"),
+                    options: PersistOptions {
+                        batch_max: settings.persist_batch_max,
+                        idle: settings.persist_idle_ms.duration(),
+                    },
+                };
+                self.workers.spawn(worker.run(self.stop_workers.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Parts<'a> {
+    async fn prepare(settings: &'a Settings) -> Result<Self, NodeError> {
+        let partitions = Partitions::new(settings.partitions)
+            .ok_or_else(|| NodeError::Settings("partitions must be at least 1".into()))?;
+        let timeout = settings.postgres_timeout_ms.duration();
+        let url = settings.postgres_url.expose();
+        migrate(url, timeout).await?;
+        let pool = connect_pool(url, settings.postgres_pool_max, timeout)?;
+        ensure_partitions(&pool, settings.partitions).await?;
+        let redis_options = RedisOptions {
+            url: settings.redis_url.expose().to_owned(),
+            timeout: settings.redis_timeout_ms.duration(),
+            queue_max: REDIS_QUEUE_MAX,
+        };
+        let watcher = Redis::connect(&redis_options)?;
+        let gates = partitions.all().map(|partition| Gate::watch(watcher.clone(), partition)).collect();
+        Ok(Self { settings, partitions, redis_options, pool, gates })
+    }
+
+    fn store(&self) -> CatalogueStore {
+        CatalogueStore::new(self.pool.clone(), self.settings.postgres_timeout_ms.duration())
+    }
+}
+
+async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, NodeError> {
+    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, setting, source })
+}
+
+fn http_limits(settings: &Settings) -> HttpLimits {
+    let connections = u32::try_from(settings.http_connections_max).ok().and_then(NonZeroU32::new);
+    HttpLimits {
+        connections_max: connections.unwrap_or(NonZeroU32::MIN),
+        header_timeout: settings.http_header_timeout_ms.duration(),
+        body_max_bytes: settings.http_body_max_bytes,
+        body_timeout: settings.http_body_timeout_ms.duration(),
+        shutdown_deadline: settings.shutdown_deadline_ms.duration(),
+        ..HttpLimits::default()
+    }
+}
+
+fn keeper_options(settings: &Settings) -> KeeperOptions {
+    KeeperOptions {
+        lease: settings.lease_ms.duration(),
+        lease_renew: settings.lease_renew_ms.duration(),
+        log_retention: settings.log_retention_s.duration(),
+        sale_retention: settings.sale_retention_s.duration(),
+        durability: keeper::DurabilityCheck {
+            fsync: settings.ack == Ack::Fsync,
+            enforce: settings.durability_check == DurabilityCheck::Enforce,
+        },
+    }
+}

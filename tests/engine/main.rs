@@ -1,0 +1,11 @@
+//! The engine against real servers.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod concurrency;
+mod faults;
+mod opening;
+mod outcomes;
+mod persisting;
+mod reading;
+mod retries;
+mod support;

@@ -1,0 +1,166 @@
+//! From the log into Postgres: workers that race, die, and meet what they cannot read.
+
+use std::time::Duration;
+
+use doorbuster::config::{Millis, Role};
+
+use crate::support::{Block, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_worker_nodes_race_and_every_order_is_written_once() {
+    for partitions in [1, 4] {
+        let world = World::with(|settings| {
+            settings.partitions = partitions;
+            settings.persist_batch_max = 7;
+        })
+        .await;
+        let second = world.second_node(|settings| settings.role = Role::Worker).await;
+        let sale = world.open_sale("demo", &[("TEE", 400, None), ("MUG", 400, None)]).await;
+        let client = world.client();
+        let claims: Vec<_> = (0..300)
+            .map(|buyer| {
+                let (client, sale) = (client.clone(), sale.clone());
+                let items = if buyer % 2 == 0 { [("TEE", 1), ("MUG", 1)] } else { [("MUG", 1), ("TEE", 1)] };
+                tokio::spawn(
+                    async move { client.claim(sale.as_str(), &format!("buyer-{buyer}"), "k", &items).await },
+                )
+            })
+            .collect();
+        for claim in claims {
+            assert_eq!(claim.await.unwrap().status, 202);
+        }
+        world.drained().await;
+        assert_eq!(world.count("SELECT count(*) FROM orders WHERE state = 'confirmed'").await, 300);
+        assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+        for sku in ["TEE", "MUG"] {
+            world.assert_balanced(&sale, sku).await;
+        }
+        second.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_between_good_entries_is_set_apart_and_stops_nobody() {
+    for partitions in [1, 4] {
+        let world = World::with_partitions(partitions).await;
+        let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+        let client = world.client();
+        let block = Block::persisting(&world).await;
+        let order = |sku: &str| format!("00000000 0000000000000001 demo mallory k-{sku} {sku}:1");
+        for i in 0..20 {
+            assert_eq!(client.claim(&sale, &format!("b-{i}"), "k", &[("TEE", 1)]).await.status, 202);
+            for partition in 0..partitions {
+                let log = format!("{{p{partition}}}:log");
+                match i {
+                    3 => drop(world.redis_says(&["XADD", &log, "*", "order", "not an order"]).await),
+                    // Readable, but the sale has no such item: only the database knows.
+                    7 => drop(world.redis_says(&["XADD", &log, "*", "order", &order("NOTHING")]).await),
+                    11 => drop(world.redis_says(&["XADD", &log, "*", "a", "b", "c", "d"]).await),
+                    _ => {}
+                }
+            }
+        }
+        block.release().await;
+        world
+            .until("all good orders and all poison are in the database", || async {
+                world.count("SELECT count(*) FROM orders").await == 20
+                    && world.count("SELECT count(*) FROM dead_letters WHERE ended_at IS NULL").await
+                        == 3 * i64::from(partitions)
+            })
+            .await;
+        let errors = world.db.query("SELECT error, fields FROM dead_letters ORDER BY entry_ms", &[]).await.unwrap();
+        assert!(errors.iter().all(|row| !row.get::<_, &str>(0).is_empty()));
+        assert!(errors.iter().any(|row| row.get::<_, Vec<Vec<u8>>>(1) == [&b"order"[..], b"not an order"]));
+        assert_eq!(world.redis_says(&["XPENDING", "{p0}:log", "persist"]).await.lines().next(), Some("0"));
+        world.assert_balanced(&sale, "TEE").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_of_a_dead_consumer_are_taken_over() {
+    let world = World::with(|settings| settings.persist_idle_ms = Millis::new(500)).await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    world.drained().await;
+    // A consumer that took entries and died: nobody but XAUTOCLAIM gives them to another.
+    let block = Block::persisting(&world).await;
+    let client = world.client();
+    for i in 0..5 {
+        assert_eq!(client.claim(&sale, &format!("b-{i}"), "k", &[("TEE", 1)]).await.status, 202);
+    }
+    let pending = world.redis_says(&["XPENDING", "{p0}:log", "persist", "-", "+", "100"]).await;
+    let ids: Vec<&str> = pending.lines().filter(|line| line.contains('-') && line.len() > 10 && line.starts_with('1')).collect();
+    for id in &ids {
+        world.redis_says(&["XCLAIM", "{p0}:log", "persist", "dead", "0", id, "JUSTID"]).await;
+    }
+    world.redis_says(&["XREADGROUP", "GROUP", "persist", "dead", "COUNT", "100", "STREAMS", "{p0}:log", ">"]).await;
+    block.release().await;
+    world
+        .until("the orders are written", || async { world.count("SELECT count(*) FROM orders").await == 5 })
+        .await;
+    world
+        .until("nothing is pending", || async {
+            world.redis_says(&["XPENDING", "{p0}:log", "persist"]).await.lines().next() == Some("0")
+        })
+        .await;
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_never_was_is_refused_by_the_gate_and_takes_no_other_order_with_it() {
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 3, None), ("MUG", 10, None)]).await;
+    world.drained().await;
+    let block = Block::persisting(&world).await;
+    // Two phantom units: redis now believes in five, the database in three.
+    world.redis_says(&["HINCRBY", "{p0}:sale:demo", "stock:TEE", "2"]).await;
+    let client = world.client();
+    for i in 0..5 {
+        let reply = client.claim(&sale, &format!("b-{i}"), "k", &[("TEE", 1), ("MUG", 1)]).await;
+        assert_eq!(reply.status, 202);
+    }
+    block.release().await;
+    world.drained().await;
+    assert_eq!(world.count("SELECT count(*) FROM orders WHERE state = 'confirmed'").await, 3);
+    assert_eq!(world.count("SELECT count(*) FROM orders WHERE cancel_reason = 'over_allotment'").await, 2);
+    assert_eq!(world.count("SELECT count(*) FROM incidents WHERE kind = 'over_allotment'").await, 2);
+    assert_eq!(world.count("SELECT count(*) FROM order_lines WHERE refused").await, 2);
+    // The refused lines stay gone, the mugs of the cancelled orders come back, once.
+    world
+        .until("the mugs are back", || async { world.stock(&sale, "MUG").await == 7 })
+        .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    world.drained().await;
+    for sku in ["TEE", "MUG"] {
+        world.assert_balanced(&sale, sku).await;
+    }
+    // Their keys still name their orders.
+    let cancelled = world.db.query_one("SELECT buyer FROM orders WHERE state = 'cancelled' LIMIT 1", &[]).await;
+    let buyer: String = cancelled.unwrap().get(0);
+    let again = client.claim(&sale, &buyer, "k", &[("TEE", 1), ("MUG", 1)]).await;
+    assert_eq!(again.status, 200);
+    let order = client.get(again.location(), &buyer).await;
+    assert_eq!((&order.body["state"], &order.body["cancel_reason"]), (&"cancelled".into(), &"over_allotment".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_order_of_one_key_ends_as_cancelled_and_its_unit_comes_back() {
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    let client = world.client();
+    let first = client.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
+    world.drained().await;
+    // Redis forgets the key, as after coming back with older data, and sells again.
+    world.redis_says(&["DEL", "{p0}:sale:demo:buyers"]).await;
+    let second = client.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
+    assert_eq!(second.status, 202);
+    assert_ne!(first.id(), second.id());
+    world
+        .until("the second unit is back", || async { world.stock(&sale, "TEE").await == 9 })
+        .await;
+    world.drained().await;
+    assert_eq!(client.get(first.location(), "alice").await.body["state"], "confirmed");
+    let second = client.get(second.location(), "alice").await;
+    assert_eq!((&second.body["state"], &second.body["cancel_reason"]), (&"cancelled".into(), &"duplicate".into()));
+    assert_eq!(world.count("SELECT count(*) FROM incidents WHERE kind = 'duplicate_order'").await, 1);
+    world.assert_balanced(&sale, "TEE").await;
+}
