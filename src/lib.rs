@@ -2,3 +2,4 @@
 //!
 //! Where an order goes, module by module, is told in ARCHITECTURE.md.
 pub mod catalogue;
+pub mod postgres;

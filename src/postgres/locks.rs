@@ -1,0 +1,24 @@
+//! The one home of Postgres advisory locks, so that no two uses share a key by accident.
+
+/// What an advisory lock guards. Locks use the two-integer form `(CLASS, key)`; the class keeps
+/// them apart from any other program in the same database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdvisoryLock {
+    /// One node migrates the schema; the others wait and find it done.
+    Migrations,
+    /// The number of partitions: exclusive to set it, shared to create a sale that is split by it.
+    PartitionCount,
+}
+
+impl AdvisoryLock {
+    /// ASCII `door`: first argument of `pg_advisory_lock(int, int)`.
+    pub const CLASS: i32 = 0x646f_6f72;
+
+    /// Second argument of `pg_advisory_lock(int, int)`.
+    pub fn key(self) -> i32 {
+        match self {
+            Self::Migrations => 1,
+            Self::PartitionCount => 2,
+        }
+    }
+}
