@@ -1,0 +1,67 @@
+//! What can stand in the way of an operation on the catalogue.
+
+use crate::catalogue::control::{ControlError, UnknownWord};
+use crate::catalogue::{FieldError, IdError, SaleId, Sku};
+use crate::postgres::PgError;
+
+/// An operation on the catalogue failed; nothing was changed, except where [`PgError`] says that it is
+/// unknown: every operation may be repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The way to Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+    /// No such sale.
+    #[error("there is no sale {0}: list the sales to see their ids")]
+    NoSuchSale(SaleId),
+    /// No such product.
+    #[error("there is no product {0}: list the products to see their SKUs")]
+    NoSuchProduct(Sku),
+    /// The definition does not fit what is stored.
+    #[error("the definition is not valid ({}): correct it", list(.0))]
+    Invalid(Vec<FieldError>),
+    /// The id is taken by another definition.
+    #[error(
+        "the sale {sale} exists with another definition (different: {}): choose another id", different.join(", ")
+    )]
+    SaleDiffers {
+        /// The sale that exists.
+        sale: SaleId,
+        /// The fields that differ.
+        different: Vec<String>,
+    },
+    /// The sale's state forbids it.
+    #[error(transparent)]
+    Refused(#[from] ControlError),
+    /// Others changed the same sale each time we tried.
+    #[error("the sale {0} is being changed by others: try again")]
+    Contended(SaleId),
+    /// A sale's stock cannot be split yet.
+    #[error("the database has no partitions yet: start a node once, which makes them, then try again")]
+    NoPartitions,
+    /// A row that this binary cannot read.
+    #[error("a row of the catalogue cannot be read ({0}): was it written by a newer version, or by hand?")]
+    Unreadable(String),
+}
+
+fn list(errors: &[FieldError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error.into())
+    }
+}
+
+impl From<IdError> for StoreError {
+    fn from(error: IdError) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
+
+impl From<UnknownWord> for StoreError {
+    fn from(error: UnknownWord) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
