@@ -76,6 +76,32 @@ async fn operators_who_meet_count_each_change_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_meets_a_close_does_not_undo_it() {
+    let (catalogue, id) = with_sale(1).await;
+    let mut closer = catalogue.pool.get().await.unwrap();
+    let closing = closer.transaction().await.unwrap();
+    closing.batch_execute("UPDATE sales SET control = 'closed', version = version + 1").await.unwrap();
+
+    let pausing = tokio::spawn({
+        let (store, id) = (catalogue.store.clone(), id.clone());
+        async move { store.set_control(&id, Pause).await }
+    });
+    // It has read the open sale and waits for the row: now the close wins.
+    let waiters = "SELECT count(*) FROM pg_stat_activity \
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    for _ in 0..500 {
+        if catalogue.number(waiters).await > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    closing.commit().await.unwrap();
+    let error = pausing.await.unwrap().unwrap_err();
+    assert!(matches!(error, StoreError::Refused(ControlError::Closed)), "{error}");
+    assert_eq!(catalogue.number("SELECT count(*) FROM sales WHERE control = 'closed'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_is_applied_when_every_partition_knows_it() {
     let (catalogue, id) = with_sale(2).await;
     let early = catalogue.store.wait_published(&id, 1, Duration::from_millis(300)).await;

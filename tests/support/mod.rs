@@ -1,7 +1,7 @@
 //! A private PostgreSQL for one test binary. It ends with the process: its guard reads a pipe that only
 //! this process holds open.
 
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,8 @@ use tokio_postgres::NoTls;
 
 struct Server {
     port: u16,
-    _guard: ChildStdin,
+    /// Holds the pipe.
+    _guard: Child,
 }
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -51,6 +52,5 @@ fn start() -> Server {
         command.args(["-u", "postgres", "--", "sh"]);
     }
     command.arg("-c").arg(script).current_dir("/").stdin(Stdio::piped());
-    let mut guard = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    Server { port, _guard: guard.stdin.take().unwrap() }
+    Server { port, _guard: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() }
 }
