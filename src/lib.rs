@@ -2,10 +2,13 @@
 //!
 //! Where an order goes, module by module, is told in ARCHITECTURE.md.
 
+pub mod admin;
 pub mod api;
 pub mod buyer;
 pub mod catalogue;
 pub mod claim;
+pub mod cli;
+pub mod config;
 pub mod gate;
 pub mod http;
 pub mod keeper;
@@ -19,3 +22,4 @@ pub mod postgres;
 pub mod redis;
 pub mod servers;
 pub mod stock;
+pub mod telemetry;

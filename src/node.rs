@@ -10,13 +10,13 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::admin;
+use crate::admin::{self, AdminDoor, AdminState};
 use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
 use crate::catalogue::CatalogueStore;
 use crate::claim::IntakeLimits;
 use crate::config::{Ack, DurabilityCheck, Settings};
 use crate::gate::Gate;
-use crate::http::{self, HttpLimits, Served};
+use crate::http::{self, BearerToken, HttpLimits, Served};
 use crate::keeper::{self, Keeper, KeeperOptions};
 use crate::partition::Partitions;
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
@@ -186,10 +186,11 @@ impl Node {
     }
 
     fn serve_admin(&mut self, parts: &Parts<'_>, listener: TcpListener, token: &str) -> Result<(), NodeError> {
-        let admin = admin::Admin::new(parts.store(), parts.partitions, token, http_limits(parts.settings))
-            .map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
-        let admin = Arc::new(admin);
-        self.serve(parts, listener, move |request| admin::serve(admin.clone(), request));
+        let token = BearerToken::new(token).map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
+        let limits = HttpLimits { body_max_bytes: admin::BODY_MAX_BYTES, ..http_limits(parts.settings) };
+        let state = AdminState { store: parts.store(), publish_wait: admin::PUBLISH_WAIT };
+        let door = Arc::new(AdminDoor { state, token, limits });
+        self.serve(parts, listener, move |request| admin::serve(door.clone(), request));
         Ok(())
     }
 

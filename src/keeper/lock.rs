@@ -5,10 +5,8 @@ use std::time::Duration;
 use deadpool_postgres::Object;
 
 use crate::partition::Partition;
-use crate::postgres::{PgError, PgPool};
+use crate::postgres::{PartitionLock, PgError, PgPool};
 
-/// First key of the keepers' advisory locks; the second is the partition.
-const KEEPER_LOCK: i32 = 0x6462_7002;
 /// Between tries while another process is keeper.
 const POLL: Duration = Duration::from_millis(250);
 
@@ -34,7 +32,7 @@ impl KeeperLock {
     async fn try_take(&mut self) -> Result<bool, PgError> {
         let partition = i32::from(self.partition.to_sql());
         let row =
-            self.client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&KEEPER_LOCK, &partition]).await?;
+            self.client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&PartitionLock::Keeper.class(), &partition]).await?;
         Ok(row.get(0))
     }
 

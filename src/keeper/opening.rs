@@ -8,8 +8,8 @@ use fred::types::{Key, Value};
 use crate::log::{EntryId, LogEntry, RawEntry, last_generated, read_entries, read_range};
 use crate::order_id::{Mark, OrderId};
 use crate::partition::Partition;
-use crate::persist::{Fence, PERSIST_LOCK, WriteError};
-use crate::postgres::PgError;
+use crate::persist::{Fence, WriteError};
+use crate::postgres::{PartitionLock, PgError};
 use crate::redis::{GROUP, KeeperScript, Keys, LAYOUT, RedisError, Reply, Stamp, StampedScripts};
 
 use super::durability::{self, DurabilityError};
@@ -179,7 +179,7 @@ impl Keeper {
         let mut db = self.pool.get().await.map_err(PgError::from)?;
         let tx = db.transaction().await.map_err(PgError::from)?;
         let partition = self.partition.to_sql();
-        tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&PERSIST_LOCK, &i32::from(partition)])
+        tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&PartitionLock::Persist.class(), &i32::from(partition)])
             .await
             .map_err(PgError::from)?;
         let row = tx

@@ -7,6 +7,5 @@ mod units;
 mod worker;
 
 pub use apply::{Applied, persist};
-pub(crate) use transaction::PERSIST_LOCK;
 pub use transaction::{Fence, WriteError};
 pub use worker::{PersistOptions, PersistWorker, READ_BLOCK};

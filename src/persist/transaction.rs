@@ -12,15 +12,11 @@ use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::persist::anomaly;
 use crate::persist::units::Units;
-use crate::postgres::PgError;
+use crate::postgres::{PartitionLock, PgError};
 
 const ORDERS: &str = include_str!("../../sql/persist/orders.sql");
 const GATE: &str = include_str!("../../sql/persist/gate.sql");
 const LEDGER: &str = include_str!("../../sql/persist/ledger.sql");
-
-/// First key of the advisory locks of persisting transactions (shared) and of a keeper that raises the epoch
-/// (exclusive); the second is the partition. A row lock FOR SHARE instead would starve the keeper.
-pub(crate) const PERSIST_LOCK: i32 = 0x6462_7001;
 
 /// Under which epoch a batch was read. Known before it was read, so that a batch of an older epoch is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +72,7 @@ pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transa
     let tx = db.transaction().await?;
     let lock = tx.prepare_cached("SELECT pg_advisory_xact_lock_shared($1, $2)").await?;
     let epoch = tx.prepare_cached("SELECT epoch FROM partitions WHERE partition = $1").await?;
-    let (class, partition) = (PERSIST_LOCK, fence.partition.to_sql());
+    let (class, partition) = (PartitionLock::Persist.class(), fence.partition.to_sql());
     let number = i32::from(partition);
     // Two statements, sent together: the second has a snapshot taken after the lock.
     let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];

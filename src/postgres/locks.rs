@@ -22,3 +22,23 @@ impl AdvisoryLock {
         }
     }
 }
+
+/// What an advisory lock of one partition guards: `(class, partition)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionLock {
+    /// Who is keeper; held by a session.
+    Keeper,
+    /// Shared by persisting transactions, exclusive to a keeper that raises the epoch. A row lock
+    /// `FOR SHARE` instead would starve the keeper: new readers pass it while it waits.
+    Persist,
+}
+
+impl PartitionLock {
+    /// ASCII `dooK` and `dooP`: first argument of `pg_advisory_lock(int, int)`; the partition is the second.
+    pub fn class(self) -> i32 {
+        match self {
+            Self::Keeper => 0x646f_6f4b,
+            Self::Persist => 0x646f_6f50,
+        }
+    }
+}

@@ -7,7 +7,7 @@ mod partitions;
 mod pool;
 
 pub use error::{PgError, PgFault, error_chain};
-pub use locks::AdvisoryLock;
+pub use locks::{AdvisoryLock, PartitionLock};
 pub use migrate::{MigrateError, Migrated, migrate};
 pub use partitions::{PartitionsError, ensure_partitions};
 pub use pool::{PgPool, connect, connect_pool, within};

@@ -13,7 +13,7 @@ async fn a_thousand_buyers_for_a_hundred_units() {
         .map(|buyer| {
             let (client, sale) = (client.clone(), sale.clone());
             tokio::spawn(async move {
-                client.claim(sale.as_str(), &format!("buyer-{buyer}"), "only", &[("TEE", 1)]).await
+                client.claim(&sale, &format!("buyer-{buyer}"), "only", &[("TEE", 1)]).await
             })
         })
         .collect();
@@ -50,7 +50,7 @@ async fn four_partitions_sell_exactly_what_there_is() {
         .map(|buyer| {
             let (client, sale) = (client.clone(), sale.clone());
             let items: &[(&str, u64)] = if buyer % 3 == 0 { &[("TEE", 1), ("MUG", 1)] } else { &[("TEE", 1)] };
-            tokio::spawn(async move { client.claim(sale.as_str(), &format!("buyer-{buyer}"), "only", items).await })
+            tokio::spawn(async move { client.claim(&sale, &format!("buyer-{buyer}"), "only", items).await })
         })
         .collect();
     let mut accepted = 0;

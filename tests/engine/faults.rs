@@ -31,7 +31,7 @@ impl Load {
                     while !stop.load(Ordering::Relaxed) {
                         let started = Instant::now();
                         let name = format!("b-{buyer}-{}", key / 50);
-                        let reply = client.claim(sale.as_str(), &name, &key.to_string(), &[("TEE", 1)]).await;
+                        let reply = client.claim(&sale, &name, &key.to_string(), &[("TEE", 1)]).await;
                         slowest.fetch_max(started.elapsed().as_millis() as u32, Ordering::Relaxed);
                         match reply.status.as_u16() {
                             200 | 202 => {

@@ -22,7 +22,7 @@ async fn two_worker_nodes_race_and_every_order_is_written_once() {
                 let (client, sale) = (client.clone(), sale.clone());
                 let items = if buyer % 2 == 0 { [("TEE", 1), ("MUG", 1)] } else { [("MUG", 1), ("TEE", 1)] };
                 tokio::spawn(
-                    async move { client.claim(sale.as_str(), &format!("buyer-{buyer}"), "k", &items).await },
+                    async move { client.claim(&sale, &format!("buyer-{buyer}"), "k", &items).await },
                 )
             })
             .collect();

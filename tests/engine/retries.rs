@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use doorbuster::catalogue::ControlAction;
+use doorbuster::catalogue::{ControlAction, SaleId};
 
 use crate::support::{Client, Reply, World};
 
-async fn assert_found(client: &Client, sale: &impl AsRef<str>, first: &Reply, when: &str) {
-    let again = client.claim(sale.as_ref(), "alice", "key", &[("TEE", 1)]).await;
+async fn assert_found(client: &Client, sale: &SaleId, first: &Reply, when: &str) {
+    let again = client.claim(sale, "alice", "key", &[("TEE", 1)]).await;
     assert_eq!(again.status, 200, "{when}: {again:?}");
     assert_eq!((again.id(), again.location()), (first.id(), first.location()), "{when}");
-    let other_body = client.claim(sale.as_ref(), "alice", "key", &[("TEE", 2)]).await;
+    let other_body = client.claim(sale, "alice", "key", &[("TEE", 2)]).await;
     assert_eq!(other_body.problem(), (422, "idempotency-key-reused"), "{when}");
 }
 
@@ -72,7 +72,7 @@ async fn many_retries_at_once_make_one_order() {
     let claims: Vec<_> = (0..50)
         .map(|_| {
             let (client, sale) = (world.client(), sale.clone());
-            tokio::spawn(async move { client.claim(sale.as_str(), "alice", "key", &[("TEE", 1)]).await })
+            tokio::spawn(async move { client.claim(&sale, "alice", "key", &[("TEE", 1)]).await })
         })
         .collect();
     let mut ids = std::collections::HashSet::new();

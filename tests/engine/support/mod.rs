@@ -241,8 +241,8 @@ impl World {
     pub async fn stock(&self, sale: &SaleId, sku: &str) -> i64 {
         let mut total = 0;
         for partition in 0..self.settings.partitions {
-            let reply = self.redis_says(&["HGET", &format!("{{p{partition}}}:sale:{sale}"), &format!("stock:{sku}")]);
-            total += reply.await.parse::<i64>().unwrap();
+            let (key, field) = (format!("{{p{partition}}}:sale:{sale}"), format!("stock:{sku}"));
+            total += self.redis_says(&["HGET", &key, &field]).await.parse::<i64>().unwrap();
         }
         total
     }

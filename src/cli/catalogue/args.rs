@@ -1,0 +1,95 @@
+//! What can be typed after `doorbuster product` and `doorbuster sale`.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Subcommand};
+
+use crate::catalogue::{SaleId, Sku};
+
+/// `doorbuster product`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ProductCommand {
+    /// Create or change products from a file
+    Put {
+        /// JSON or TOML by its extension; - reads JSON from standard input
+        file: PathBuf,
+        /// How the answer is written.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the products by SKU
+    List {
+        /// Which page.
+        #[command(flatten)]
+        page: PageArgs<Sku>,
+        /// How the answer is written.
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// `doorbuster sale`
+#[derive(Debug, Clone, Subcommand)]
+pub enum SaleCommand {
+    /// Create a sale from a file; the same file again changes nothing
+    Create {
+        /// JSON or TOML by its extension; - reads JSON from standard input
+        file: PathBuf,
+        /// How the answer is written.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the sales by id
+    List {
+        /// Which page.
+        #[command(flatten)]
+        page: PageArgs<SaleId>,
+        /// How the answer is written.
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show a sale with its items and stock
+    Show(OneSale),
+    /// Sell from now on, also before the window or out of a pause
+    Open(OneSale),
+    /// Stop selling for a while
+    Pause(OneSale),
+    /// Let the window decide again
+    Resume(OneSale),
+    /// Stop selling for ever
+    Close(OneSale),
+}
+
+/// How the answer is written.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Output {
+    /// Write JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, Args)]
+pub struct PageArgs<Key>
+where
+    Key: FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    /// Begin after this one
+    #[arg(long, value_name = "ID")]
+    pub after: Option<Key>,
+    /// Show at most this many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+}
+
+/// The sale that a command is about.
+#[derive(Debug, Clone, Args)]
+pub struct OneSale {
+    /// The sale's id
+    pub id: SaleId,
+    /// How the answer is written.
+    #[command(flatten)]
+    pub output: Output,
+}
