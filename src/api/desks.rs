@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::catalogue::{CatalogueStore, SaleDefinition, SaleId};
 use crate::claim::{Intake, IntakeLimits};
@@ -12,9 +13,11 @@ use crate::http::{Problem, ProblemKind};
 use crate::partition::Partition;
 use crate::redis::Redis;
 
-/// Definitions that this node loads at once; more requests for unknown sales are told to come back. Without the bound,
-/// made-up sale ids would be a way to reach Postgres.
+/// Definitions that this node loads at once; further requests wait for their turn. Without the bound, made-up sale ids
+/// would be a way to flood Postgres.
 const LOADS_MAX: usize = 4;
+/// How long a request waits for its turn.
+const LOAD_WAIT: Duration = Duration::from_secs(2);
 /// Sales whose desks are kept.
 const DESKS_MAX: usize = 10_000;
 
@@ -51,16 +54,34 @@ impl Desks {
     /// A sale that is not found here is looked for in Postgres every time: it may have been created, and sold, through
     /// another node a moment ago, and "unknown" must not hide an order.
     pub async fn of(&self, sale: &str) -> Result<Arc<Desk>, Problem> {
-        let known = self.open.read().unwrap_or_else(PoisonError::into_inner).get(sale).cloned();
-        match known {
-            Some(desk) => Ok(desk),
-            None => self.load(&sale.parse().map_err(|_| ProblemKind::NotFound)?).await,
+        if let Some(desk) = self.known(sale) {
+            return Ok(desk);
         }
+        let sale: SaleId = sale.parse().map_err(|_| ProblemKind::NotFound)?;
+        let _permit = self.load_permit().await?;
+        // A rush opens a sale with many requests at once: the first of them has loaded it by now.
+        match self.known(sale.as_str()) {
+            Some(desk) => Ok(desk),
+            None => self.load_permitted(&sale).await,
+        }
+    }
+
+    fn known(&self, sale: &str) -> Option<Arc<Desk>> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(sale).cloned()
+    }
+
+    async fn load_permit(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        let permit = tokio::time::timeout(LOAD_WAIT, self.loads.acquire()).await;
+        permit.ok().and_then(Result::ok).ok_or_else(|| ProblemKind::Unavailable.into())
     }
 
     /// Loads a sale's definition anew, and keeps its intakes.
     pub async fn load(&self, sale: &SaleId) -> Result<Arc<Desk>, Problem> {
-        let _permit = self.loads.try_acquire().map_err(|_| ProblemKind::Unavailable)?;
+        let _permit = self.load_permit().await?;
+        self.load_permitted(sale).await
+    }
+
+    async fn load_permitted(&self, sale: &SaleId) -> Result<Arc<Desk>, Problem> {
         let definition = self.store.load_definition(sale).await.map_err(|error| {
             tracing::warn!(%sale, %error, "a sale's definition cannot be loaded");
             ProblemKind::Unavailable

@@ -106,8 +106,9 @@ impl Keeper {
         let started = std::time::Instant::now();
         let keys = self.keys();
         let server = ServerIdentity::of(&self.redis, &keys).await?;
-        self.check_durability(&keys).await?;
         let opening = self.begin(keys, lock).await?;
+        // Behind the fence: servers that lose what a 202 promises do not go on selling under an older opening.
+        self.check_durability(&opening.keys).await?;
         let fence = Fence { partition: self.partition, epoch: opening.epoch };
 
         let watermark = Watermark::read(&self.pool, self.partition).await?;

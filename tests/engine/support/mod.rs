@@ -132,7 +132,27 @@ impl World {
     }
 
     pub async fn start_node(&mut self) {
+        let before = self.count("SELECT min(epoch) FROM partitions").await;
         self.node = Some(Node::start(&self.settings).await.unwrap());
+        // Until the new keeper is at work, the opening of the last one may still stand.
+        self.until("every partition is opened anew", || async {
+            self.count("SELECT min(epoch) FROM partitions").await > before
+        })
+        .await;
+        self.all_open().await;
+    }
+
+    async fn all_open(&self) {
+        self.until("every partition is open", || async {
+            for partition in 0..self.settings.partitions {
+                let meta = format!("{{p{partition}}}:meta");
+                if self.redis_says(&["HGET", &meta, "state"]).await != "open" {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
         assert!(self.node().wait_ready(PATIENCE).await, "the partitions do not open");
     }
 
