@@ -1,0 +1,102 @@
+//! The one home of every setting: name, type, default, bounds, unit and what it does.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use hyper::header::HeaderName;
+
+use super::choice::{Ack, DurabilityCheck, LogFormat, Role};
+use super::secret::Secret;
+use super::server_url::{PostgresUrl, RedisUrl};
+use super::setting::{Bounds, Setting, settings};
+use super::value::{LogFilter, Millis, Seconds, Value};
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+settings! {
+    "Process" {
+        /// What this process runs: the HTTP API, the workers that persist orders, or both.
+        role: Role = Role::All;
+        /// Address of the API; port 0 takes a free one.
+        listen: SocketAddr = loopback(8080);
+        /// Address of the admin API, which is off without an admin_token.
+        admin_listen: SocketAddr = loopback(8081);
+        /// Bearer token of the admin API; better not given as a flag, which others can see.
+        admin_token: Option<Secret> = None;
+        /// Header with the buyer's id, believed as it comes: only behind a proxy that sets it.
+        trusted_buyer_header: Option<HeaderName> = None;
+        /// How long claims in flight may take to finish after a signal to stop.
+        shutdown_deadline_ms: Millis = Millis::new(10_000), 100..=600_000 "milliseconds";
+    }
+    "Logs" {
+        /// Format of the log lines on stderr.
+        log_format: LogFormat = LogFormat::Human;
+        /// Which log lines are written, by level and module.
+        log_filter: LogFilter = LogFilter::info();
+    }
+    "Servers" {
+        /// Redis, which decides the claims.
+        redis_url: RedisUrl = RedisUrl::local();
+        /// How long one Redis command, or connecting, may take.
+        redis_timeout_ms: Millis = Millis::new(1_000), 10..=60_000 "milliseconds";
+        /// Postgres, where orders end.
+        postgres_url: PostgresUrl = PostgresUrl::local();
+        /// How long one statement, connecting, or waiting for a connection may take.
+        postgres_timeout_ms: Millis = Millis::new(5_000), 10..=300_000 "milliseconds";
+        /// The most connections of this process to Postgres.
+        postgres_pool_max: usize = 16, 1..=1_000 "connections";
+        /// Slices of the buyers, each with its own log; the same on every node, fixed while sales exist.
+        partitions: u8 = 1, 1..=64 "partitions";
+        /// What holds an order before its 202: fsync, Redis's disk; memory, its memory alone.
+        ack: Ack = Ack::Fsync;
+        /// Whether a server set up for less than ack promises stops an opening, or is only logged.
+        durability_check: DurabilityCheck = DurabilityCheck::Enforce;
+    }
+    "Claims" {
+        /// The most claims that one script call decides.
+        claim_batch_max: usize = 256, 1..=256 "claims";
+        /// The most script calls in flight for one sale and partition.
+        claim_calls_max: usize = 2, 1..=8 "calls";
+        /// The most claims that wait on one node; more are answered 503.
+        claim_queue_max: usize = 20_000, 1..=1_000_000 "claims";
+        /// How long a claim may wait for its decision before the answer is 503.
+        claim_timeout_ms: Millis = Millis::new(2_000), 10..=60_000 "milliseconds";
+        /// The most log entries of a partition not yet persisted; past it claims are answered 503.
+        backlog_max: u64 = 1_000_000, 1..=100_000_000 "log entries";
+        /// Attempts of one buyer on one node in each second; 0 sets no limit.
+        attempts_per_second: u32 = 20, 0..=1_000_000 "attempts";
+        /// The most attempts of one buyer on one node at once.
+        attempts_burst: u32 = 40, 1..=1_000_000 "attempts";
+    }
+    "Persisting" {
+        /// Workers of this process for each partition.
+        persist_workers: usize = 2, 1..=16 "workers";
+        /// The most log entries that one transaction persists.
+        persist_batch_max: usize = 1_000, 1..=5_000 "log entries";
+        /// After this time a silent worker counts as dead, and others claim its entries.
+        persist_idle_ms: Millis = Millis::new(30_000), 100..=3_600_000 "milliseconds";
+        /// Deliveries of an entry after which it is looked at alone, to find out whether it is bad.
+        poison_deliveries_max: u32 = 5, 1..=100 "deliveries";
+    }
+    "Keeper" {
+        /// How long an opened partition stays open when its keeper goes silent.
+        lease_ms: Millis = Millis::new(10_000), 500..=300_000 "milliseconds";
+        /// Time between renewals of the lease: under a third of lease_ms.
+        lease_renew_ms: Millis = Millis::new(250), 10..=100_000 "milliseconds";
+        /// How long log entries are kept after they are persisted, for a replay.
+        log_retention_s: Seconds = Seconds::new(86_400), 1..=31_536_000 "seconds";
+        /// How long the Redis keys of a sale are kept after it closed.
+        sale_retention_s: Seconds = Seconds::new(86_400), 1..=31_536_000 "seconds";
+    }
+    "HTTP" {
+        /// The most connections open at once on one listener.
+        http_connections_max: usize = 10_000, 1..=1_000_000 "connections";
+        /// How long a client may take to send the head of a request.
+        http_header_timeout_ms: Millis = Millis::new(10_000), 100..=300_000 "milliseconds";
+        /// The longest request body.
+        http_body_max_bytes: usize = 16_384, 256..=1_048_576 "bytes";
+        /// How long a client may take to send a request body.
+        http_body_timeout_ms: Millis = Millis::new(5_000), 100..=300_000 "milliseconds";
+    }
+}
