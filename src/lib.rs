@@ -18,3 +18,4 @@ pub mod postgres;
 pub mod redis;
 pub mod servers;
 pub mod stock;
+pub mod telemetry;
