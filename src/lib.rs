@@ -5,6 +5,7 @@
 pub mod buyer;
 pub mod catalogue;
 pub mod claim;
+pub mod cli;
 pub mod config;
 pub mod gate;
 pub mod http;

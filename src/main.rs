@@ -1,2 +1,7 @@
 //! The `doorbuster` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    doorbuster::cli::main()
+}

@@ -1,0 +1,50 @@
+//! How a command can fail, and the exit code of each way.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::config::ConfigErrors;
+use crate::telemetry::TelemetryError;
+
+/// Why a command did not succeed. Each command that can fail in its own way adds a variant.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The arguments cannot be used, or ask for help.
+    #[error(transparent)]
+    Usage(#[from] clap::Error),
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Logging cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The result could not be printed.
+    #[error("cannot write to stdout ({0}); check where it is redirected to")]
+    Output(#[from] io::Error),
+}
+
+/// Wrong usage or settings: trying again does not help.
+const EXIT_USAGE: u8 = 2;
+
+impl CliError {
+    /// Tells the operator, and gives the exit code: 2 for wrong usage or settings, 1 for a failure.
+    /// Help that was asked for, or a reader that closed the pipe, is a success.
+    pub(super) fn report(&self) -> ExitCode {
+        match self {
+            Self::Usage(error) => {
+                // Nothing is left to do where the terminal is gone.
+                let _ = error.print();
+                u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+            }
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Config(_) => {
+                eprintln!("error: {self}");
+                ExitCode::from(EXIT_USAGE)
+            }
+            Self::Telemetry(_) | Self::Output(_) => {
+                eprintln!("error: {self}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The command line: `doorbuster <command>`, with every setting as a flag of every command.
+
+mod config;
+mod error;
+mod settings_flags;
+
+use std::env;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::Effective;
+
+pub use error::CliError;
+
+/// A Redis-first flash-sale engine: never oversells, loses nothing it acknowledged.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Every setting is a flag, a DOORBUSTER_* variable or a key of a TOML file (--config FILE):\n\
+                  `doorbuster config --help` lists them, `doorbuster config` shows their values."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// One variant for each command; its arguments and its `run` live in a file of their own.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the settings in effect and where each comes from, secrets masked
+    Config(config::ConfigCommand),
+}
+
+impl Command {
+    /// Runs it. A command that waits for servers makes its runtime itself; the others need none.
+    fn run(self, effective: &Effective) -> Result<(), CliError> {
+        match self {
+            Self::Config(command) => command.run(effective),
+        }
+    }
+}
+
+/// Runs the command line of this process. Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
+pub fn main() -> ExitCode {
+    match run(env::args_os(), env::vars_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+/// Runs one command line.
+///
+/// # Errors
+/// [`CliError`], by which door the command failed.
+fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(), CliError> {
+    let (cli, effective) = parse(arguments, environment)?;
+    cli.command.run(&effective)
+}
+
+fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(Cli, Effective), CliError> {
+    let matches = settings_flags::add_to(Cli::command()).try_get_matches_from(arguments)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let effective = settings_flags::sources(&matches, environment.into_iter().collect()).load()?;
+    Ok((cli, effective))
+}
+
+#[cfg(test)]
+mod tests;
