@@ -56,9 +56,11 @@ CREATE TABLE sale_stock (
 -- Which version of a sale each partition of Redis was last told; and, once it is long over, how far the partition
 -- is in forgetting it: all its orders are here, its keys are removed.
 CREATE TABLE sale_publications (
-    sale_id   text COLLATE "C" NOT NULL REFERENCES sales (id),
-    partition smallint NOT NULL CHECK (partition BETWEEN 0 AND 255),
-    version   bigint   NOT NULL DEFAULT 0 CHECK (version >= 0),
+    sale_id    text COLLATE "C" NOT NULL REFERENCES sales (id),
+    partition  smallint NOT NULL CHECK (partition BETWEEN 0 AND 255),
+    version    bigint   NOT NULL DEFAULT 0 CHECK (version >= 0),
+    drained_at timestamptz,
+    removed_at timestamptz CHECK (removed_at IS NULL OR drained_at IS NOT NULL),
     PRIMARY KEY (sale_id, partition)
 );
 

@@ -36,7 +36,7 @@ fn flag(setting: &Setting, defaults: &Settings) -> Arg {
     Arg::new(setting.name)
         .long(setting.flag())
         .value_name(if setting.bounds.unit.is_empty() { "VALUE" } else { "NUMBER" })
-        .allow_hyphen_values(true)
+        .allow_negative_numbers(true)
         .global(true)
         .help_heading(setting.section)
         .help(format!("{doc} [default: {default}]"))

@@ -81,7 +81,7 @@ impl ConfigError {
 }
 
 fn did_you_mean(meant: &Option<String>) -> String {
-    meant.as_ref().map(|name| format!("; did you mean {name}?")).unwrap_or_default()
+    meant.as_ref().map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
 }
 
 /// Names this many edits apart are still taken for slips of the hand.

@@ -15,13 +15,16 @@ pub struct Secret(String);
 impl Secret {
     /// Shortest allowed, in characters.
     pub const LENGTH_MIN: usize = 16;
+    /// Longest allowed, in characters.
+    pub const LENGTH_MAX: usize = 256;
 
-    /// Keeps a token; `None` where it is shorter than [`Secret::LENGTH_MIN`] or could not stand in an
-    /// `Authorization` header (RFC 6750, section 2.1, `b64token`).
+    /// Keeps a token; `None` where it is too short, too long, or could not stand in an `Authorization`
+    /// header (RFC 6750, section 2.1, `b64token`).
     pub fn new(token: &str) -> Option<Self> {
         let body = token.trim_end_matches('=');
         let allowed = |c: u8| c.is_ascii_alphanumeric() || b"-._~+/".contains(&c);
-        let usable = token.len() >= Self::LENGTH_MIN && !body.is_empty() && body.bytes().all(allowed);
+        let fits = (Self::LENGTH_MIN..=Self::LENGTH_MAX).contains(&token.len());
+        let usable = fits && !body.is_empty() && body.bytes().all(allowed);
         usable.then(|| Self(token.to_owned()))
     }
 
@@ -51,7 +54,7 @@ impl Value for Secret {
     }
 
     fn allowed(_: Bounds) -> String {
-        format!("{} or more letters, digits and -._~+/, then any =", Self::LENGTH_MIN)
+        format!("{} to {} letters, digits and -._~+/=", Self::LENGTH_MIN, Self::LENGTH_MAX)
     }
 
     fn shown(&self) -> Shown {
@@ -80,5 +83,7 @@ mod tests {
         for bad in ["", "short", "================", "a token with spaces", "****************"] {
             assert_eq!(Secret::new(bad), None, "{bad}");
         }
+        assert!(Secret::new(&"x".repeat(256)).is_some());
+        assert!(Secret::new(&"x".repeat(257)).is_none());
     }
 }

@@ -107,13 +107,13 @@ fn all_errors_come_at_once_with_origin_value_and_what_is_allowed() {
                  give a whole number of claims from 1 to 256"
         ),
         format!("role: \"true\" from {path}:role is not allowed; give one of api, worker, all"),
-        format!("{path}:partitons: there is no such setting; did you mean partitions?; remove the key"),
+        format!("{path}:partitons: there is no such setting (did you mean partitions?); remove the key"),
         format!("{path}:redis: there is no such setting; remove the key"),
         "ack: \"fast\" from DOORBUSTER_ACK is not allowed; give one of fsync, memory".into(),
-        "DOORBUSTER_REDIS_URl: there is no such setting; did you mean DOORBUSTER_REDIS_URL?".into(),
+        "DOORBUSTER_REDIS_URl: there is no such setting (did you mean DOORBUSTER_REDIS_URL?); unset".into(),
         "DOORBUSTER_HTTP_PORT: there is no such setting; unset".into(),
         "postgres_url: \"mysql://u:********@h/db\" from DOORBUSTER_POSTGRES_URL is not allowed".into(),
-        "admin_token: \"********\" from DOORBUSTER_ADMIN_TOKEN is not allowed; give 16 or more".into(),
+        "admin_token: \"********\" from DOORBUSTER_ADMIN_TOKEN is not allowed; give 16 to 256 letters".into(),
         "partitions: \"-1\" from --partitions is not allowed; give a whole number".into(),
         "lease_renew_ms = 5000 (--lease-renew-ms), lease_ms = 10000 (default): lease_renew_ms must be".into(),
     ] {

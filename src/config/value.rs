@@ -61,7 +61,7 @@ impl<T: Value> Value for Option<T> {
     }
 
     fn allowed(bounds: Bounds) -> String {
-        format!("{}, or nothing", T::allowed(bounds))
+        format!("{}; or nothing", T::allowed(bounds))
     }
 
     fn shown(&self) -> Shown {
