@@ -8,11 +8,13 @@
 --       4 buyer ("" for none)   5 head and entry id of the buyer's record to empty of its units
 --       then pairs: SKU, units to add
 -- Reply the id of the log entry; "known" where this cause was applied before; "absent" where the sale is not here
--- Error FENCED stamp|lease
+-- Error FENCED stamp|lease|log
 -- @include fence
 local fenced = fence(KEYS[1])
 if fenced then return fenced end
 
+-- The log always holds at least its opening entry: without one it was deleted under us.
+if redis.call('XLEN', KEYS[5]) == 0 then return redis.error_reply('FENCED log') end
 if redis.call('EXISTS', KEYS[2]) == 0 then return 'absent' end
 if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then return 'known' end
 

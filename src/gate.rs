@@ -51,8 +51,18 @@ impl Gate {
 
     /// Waits until the partition is open.
     pub async fn wait_open(&mut self) -> Arc<StampedScripts> {
+        self.wait_until(|_| true).await
+    }
+
+    /// Waits until the partition is open under another stamp.
+    pub async fn wait_other_than(&mut self, stamp: &Stamp) -> Arc<StampedScripts> {
+        self.wait_until(|scripts| scripts.stamp != *stamp).await
+    }
+
+    async fn wait_until(&mut self, wanted: impl Fn(&StampedScripts) -> bool) -> Arc<StampedScripts> {
+        let wanted = |seen: &Option<Arc<StampedScripts>>| seen.as_deref().is_some_and(&wanted);
         loop {
-            if let Ok(seen) = self.seen.wait_for(Option::is_some).await
+            if let Ok(seen) = self.seen.wait_for(wanted).await
                 && let Some(scripts) = seen.clone()
             {
                 return scripts;

@@ -4,15 +4,21 @@
 //! socket write and an fsync among many claims.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalogue::SaleId;
-use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decision};
+use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decision, Decisions};
 use crate::gate::Gate;
 use crate::redis::{Keys, Redis, SaleKeys, StampedScripts};
+
+/// How long a batch that met the fence waits for the next opening.
+const REOPENING_WAIT: Duration = Duration::from_millis(250);
+/// Openings that a batch may meet.
+const OPENINGS_MAX: usize = 3;
 
 /// Bounds of an intake.
 #[derive(Clone, Copy, Debug)]
@@ -115,8 +121,7 @@ fn send_batch(waiting: &mut Vec<Waiting>, desk: &Arc<Desk>, calls: &Calls) {
 }
 
 async fn call(desk: Arc<Desk>, scripts: Arc<StampedScripts>, batch: Vec<Waiting>) {
-    let arguments = Batch::new(batch.iter().map(|one| &one.claim), desk.backlog_max);
-    match arguments.decide(&desk.redis, &scripts, &desk.keys, &desk.sale).await {
+    match decide(&desk, scripts, &batch).await {
         Ok(mut decisions) => {
             for one in batch {
                 let decision = decisions.next(&one.claim);
@@ -124,13 +129,33 @@ async fn call(desk: Arc<Desk>, scripts: Arc<StampedScripts>, batch: Vec<Waiting>
             }
         }
         Err(error) => {
-            if error == ClaimError::Fenced {
-                desk.gate.refused(&scripts.stamp);
-            }
             tracing::debug!(%error, claims = batch.len(), "a batch was not decided");
             answer_all(batch, &error);
         }
     }
+}
+
+/// Calls the script. A refusal by the fence decided nothing, so the batch may be sent again under the stamp of a later
+/// opening: a keeper that changes hands costs buyers a short wait, not an error.
+async fn decide(
+    desk: &Desk,
+    mut scripts: Arc<StampedScripts>,
+    batch: &[Waiting],
+) -> Result<Decisions, ClaimError> {
+    let mut gate = desk.gate.clone();
+    for _ in 0..OPENINGS_MAX {
+        let arguments = Batch::new(batch.iter().map(|one| &one.claim), desk.backlog_max);
+        let decided = arguments.decide(&desk.redis, &scripts, &desk.keys, &desk.sale).await;
+        if !matches!(decided, Err(ClaimError::Fenced)) {
+            return decided;
+        }
+        gate.refused(&scripts.stamp);
+        match tokio::time::timeout(REOPENING_WAIT, gate.wait_other_than(&scripts.stamp)).await {
+            Ok(newer) => scripts = newer,
+            Err(_) => break,
+        }
+    }
+    Err(ClaimError::Fenced)
 }
 
 fn answer_all(batch: Vec<Waiting>, error: &ClaimError) {

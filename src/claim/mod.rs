@@ -7,7 +7,7 @@ mod idempotency_key;
 mod intake;
 mod request;
 
-pub use batch::{BATCH_LINES_MAX, Batch};
+pub use batch::{BATCH_LINES_MAX, Batch, Decisions};
 pub use decision::{ClaimError, Decision};
 pub use digest::{digest_text, fingerprint, key_digest};
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};

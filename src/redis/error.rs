@@ -39,7 +39,8 @@ impl From<FredError> for RedisError {
     fn from(error: FredError) -> Self {
         let details = error.details().to_owned();
         match details.split_once(' ').map_or(details.as_str(), |(code, _)| code) {
-            "FENCED" | "NOSCRIPT" => return Self::Fenced(details),
+            // Without its group a log is not what the keeper opened.
+            "FENCED" | "NOSCRIPT" | "NOGROUP" => return Self::Fenced(details),
             "SUPERSEDED" => return Self::Superseded(details),
             _ => {}
         }

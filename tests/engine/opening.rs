@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use doorbuster::catalogue::SaleId;
 use doorbuster::config::{DurabilityCheck, Role};
 use doorbuster::node::{Node, NodeError};
 
-use crate::support::{Block, World};
+use crate::support::{Block, Client, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_opening_has_a_higher_epoch_and_one_keeper() {
@@ -29,7 +30,7 @@ async fn another_keeper_takes_over_when_the_first_is_gone() {
     world
         .until("the partition has a new epoch", || async { world.count("SELECT epoch FROM partitions").await >= 2 })
         .await;
-    let client = crate::support::Client::new(second.api.unwrap());
+    let client = Client::new(second.api.unwrap());
     world
         .until("claims are accepted", || async {
             client.claim(&sale, "alice", "k", &[("TEE", 1)]).await.status.is_success()
@@ -146,21 +147,32 @@ async fn a_postgres_that_is_older_than_the_log_is_refused() {
     world.stop_node().await;
     world.db.execute("UPDATE partitions SET watermark_ms = 5, watermark_seq = 0", &[]).await.unwrap();
     let node = Node::start(&world.settings).await.unwrap();
-    assert!(!node.wait_ready(Duration::from_secs(2)).await, "opened over a gap");
-    let client = crate::support::Client::new(node.api.unwrap());
-    let reply = client.claim(&sale, "alice", "0", &[("TEE", 1)]).await;
-    assert_eq!(reply.problem(), (503, "unavailable"));
+    assert_stays_closed(&world, &node, &sale).await;
     assert_eq!(world.redis_says(&["HEXISTS", "{p0}:sale:demo:buyers", "alice"]).await, "1", "destroyed what it refused");
     node.stop().await;
+}
+
+/// A keeper is at work, and refuses.
+async fn assert_stays_closed(world: &World, node: &Node, sale: &SaleId) {
+    let state = || async { world.redis_says(&["HGET", "{p0}:meta", "state"]).await };
+    world.until("the keeper is at work", || async { state().await == "opening" }).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(state().await, "opening");
+        let reply = Client::new(node.api.unwrap()).claim(sale, "alice", "0", &[("TEE", 1)]).await;
+        assert_eq!(reply.problem(), (503, "unavailable"));
+        assert!(reply.retry_after().is_some());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn weaker_servers_are_refused_unless_told() {
     let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
     world.stop_node().await;
     world.redis_says(&["CONFIG", "SET", "appendfsync", "everysec"]).await;
     let node = Node::start(&world.settings).await.unwrap();
-    assert!(!node.wait_ready(Duration::from_secs(2)).await, "sells with appendfsync everysec");
+    assert_stays_closed(&world, &node, &sale).await;
     node.stop().await;
     world.settings.durability_check = DurabilityCheck::Warn;
     world.start_node().await;
