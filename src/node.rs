@@ -20,7 +20,9 @@ use crate::http::{self, BearerToken, HttpLimits, Served};
 use crate::keeper::{self, Keeper, KeeperOptions};
 use crate::partition::Partitions;
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
-use crate::postgres::{MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate};
+use crate::postgres::{
+    MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
+};
 use crate::redis::{Redis, RedisError, RedisOptions};
 
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
@@ -185,8 +187,14 @@ impl Node {
         Ok(())
     }
 
-    fn serve_admin(&mut self, parts: &Parts<'_>, listener: TcpListener, token: &str) -> Result<(), NodeError> {
-        let token = BearerToken::new(token).map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
+    fn serve_admin(
+        &mut self,
+        parts: &Parts<'_>,
+        listener: TcpListener,
+        token: &str,
+    ) -> Result<(), NodeError> {
+        let token =
+            BearerToken::new(token).map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
         let limits = HttpLimits { body_max_bytes: admin::BODY_MAX_BYTES, ..http_limits(parts.settings) };
         let state = AdminState { store: parts.store(), publish_wait: admin::PUBLISH_WAIT };
         let door = Arc::new(AdminDoor { state, token, limits });

@@ -39,12 +39,8 @@ async fn answer(door: &AdminDoor, request: Request<Incoming>) -> Result<Response
     }
     let path = PathSegments::split(parts.uri.path()).ok_or(ProblemKind::NotFound)?;
     let body = read_body(body, door.limits.body_max_bytes, door.limits.body_timeout).await?;
-    let request = AdminRequest {
-        method: parts.method.as_str(),
-        path: path.as_slice(),
-        query: parts.uri.query(),
-        body,
-    };
+    let request =
+        AdminRequest { method: parts.method.as_str(), path: path.as_slice(), query: parts.uri.query(), body };
     handle(&door.state, request).await.map(respond).map_err(problem)
 }
 

@@ -52,8 +52,10 @@ mod tests {
 
     #[test]
     fn each_buyer_has_a_rate_of_its_own() {
-        let attempts =
-            Attempts::new(AttemptLimits { per_second: NonZeroU32::new(1), burst: NonZeroU32::new(3).unwrap() });
+        let attempts = Attempts::new(AttemptLimits {
+            per_second: NonZeroU32::new(1),
+            burst: NonZeroU32::new(3).unwrap(),
+        });
         let (alice, bob) = (BuyerId::parse(b"alice").unwrap(), BuyerId::parse(b"bob").unwrap());
         assert!((0..3).all(|_| !attempts.is_over(&alice)));
         assert!(attempts.is_over(&alice));

@@ -27,7 +27,9 @@ impl BuyerIdentity {
         let mut values = headers.get_all(name).iter();
         let value = values.next().ok_or(ProblemKind::Unauthenticated)?;
         if values.next().is_some() {
-            return Err(Problem::new(ProblemKind::MalformedRequest).with_detail(format!("{name} is given twice")));
+            return Err(
+                Problem::new(ProblemKind::MalformedRequest).with_detail(format!("{name} is given twice"))
+            );
         }
         BuyerId::parse(value.as_bytes())
             .map_err(|error| Problem::new(ProblemKind::MalformedRequest).with_detail(error.to_string()))

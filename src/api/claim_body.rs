@@ -27,8 +27,9 @@ struct Item<'a> {
 /// The lines that a body asks for, sorted by SKU.
 pub(super) fn read(body: &[u8]) -> Result<Lines, Problem> {
     let malformed = |detail: String| Problem::new(ProblemKind::MalformedRequest).with_detail(detail);
-    let body: Body<'_> = serde_json::from_slice(body)
-        .map_err(|error| malformed(format!("{error}; send {{\"items\":[{{\"sku\":\"...\",\"quantity\":1}}]}}")))?;
+    let body: Body<'_> = serde_json::from_slice(body).map_err(|error| {
+        malformed(format!("{error}; send {{\"items\":[{{\"sku\":\"...\",\"quantity\":1}}]}}"))
+    })?;
     let asked = body
         .items
         .into_iter()
@@ -47,7 +48,8 @@ mod tests {
 
     #[test]
     fn reads_lines() {
-        let lines = read(br#" {"items": [{"quantity": 2, "sku": "B"}, {"sku": "A", "quantity": 1}]} "#).unwrap();
+        let lines =
+            read(br#" {"items": [{"quantity": 2, "sku": "B"}, {"sku": "A", "quantity": 1}]} "#).unwrap();
         assert_eq!(lines, [("A".parse().unwrap(), 1), ("B".parse().unwrap(), 2)]);
     }
 

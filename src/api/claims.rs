@@ -1,8 +1,8 @@
 //! `POST /v1/sales/{sale}/orders`
 
+use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
-use hyper::Response;
 
 use super::desks::Desk;
 use super::{Api, answer, claim_body};
@@ -108,6 +108,8 @@ async fn find_order(
              AND cancel_reason IS DISTINCT FROM 'duplicate'",
         )
         .await?;
-    let row = db.query_opt(&statement, &[&buyer.as_str(), &desk.definition.sale.id.as_str(), &key.as_str()]).await?;
+    let row = db
+        .query_opt(&statement, &[&buyer.as_str(), &desk.definition.sale.id.as_str(), &key.as_str()])
+        .await?;
     Ok(row.map(|row| (OrderId::from_uuid(row.get(0)), row.get::<_, i64>(1).cast_unsigned())))
 }

@@ -136,10 +136,13 @@ fn view_of_row(row: &Row) -> OrderView {
 async fn from_log(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<Option<OrderView>, RedisError> {
     let keys = Keys::new(id.partition());
     let entry = id.entry().to_string();
-    let reply = api.redis.on_key("XRANGE", &keys.log, vec![entry.as_str().into(), entry.as_str().into()]).await?;
+    let reply =
+        api.redis.on_key("XRANGE", &keys.log, vec![entry.as_str().into(), entry.as_str().into()]).await?;
     let order = read_entries(reply)?.first().and_then(|raw| raw.decode().ok());
     Ok(match order {
-        Some(LogEntry::Order(order)) if order.mark == id.mark() && order.buyer == *buyer => Some(view_of_entry(id, &order)),
+        Some(LogEntry::Order(order)) if order.mark == id.mark() && order.buyer == *buyer => {
+            Some(view_of_entry(id, &order))
+        }
         _ => None,
     })
 }

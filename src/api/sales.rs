@@ -125,10 +125,12 @@ async fn read_stock(api: &Api, desk: &Desk) -> Vec<Option<i64>> {
     let mut total = vec![Some(0); desk.definition.items().len()];
     for gate in &api.gates {
         let found = match gate.open() {
-            Some(_) => stock_of_partition(api, desk, &Keys::new(gate.partition())).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "stock cannot be read");
-                Vec::new()
-            }),
+            Some(_) => {
+                stock_of_partition(api, desk, &Keys::new(gate.partition())).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "stock cannot be read");
+                    Vec::new()
+                })
+            }
             None => Vec::new(),
         };
         for (i, sum) in total.iter_mut().enumerate() {
@@ -139,6 +141,7 @@ async fn read_stock(api: &Api, desk: &Desk) -> Vec<Option<i64>> {
 }
 
 async fn stock_of_partition(api: &Api, desk: &Desk, keys: &Keys) -> Result<Vec<Option<i64>>, RedisError> {
-    let fields: Vec<Value> = desk.definition.items().iter().map(|item| format!("stock:{}", item.sku).into()).collect();
+    let fields: Vec<Value> =
+        desk.definition.items().iter().map(|item| format!("stock:{}", item.sku).into()).collect();
     Ok(api.redis.on_key("HMGET", &keys.sale(&desk.definition.sale.id).sale, fields).await?.convert()?)
 }

@@ -21,7 +21,11 @@ pub(super) async fn renew(keeper: &Keeper, opened: &Opened) -> RedisError {
             opened.server.run_id.as_str().into(),
             opened.server.master_replid.as_str().into(),
         ];
-        match keeper.redis.run(&opened.scripts, Script::Renew, vec![keys.meta.clone(), keys.log.clone()], args).await {
+        match keeper
+            .redis
+            .run(&opened.scripts, Script::Renew, vec![keys.meta.clone(), keys.log.clone()], args)
+            .await
+        {
             Ok(_) => {}
             // Away, or slow: the lease itself decides how long that may last.
             Err(RedisError::Timeout | RedisError::Disconnected(_) | RedisError::Refused(_)) => {}

@@ -31,8 +31,10 @@ impl KeeperLock {
 
     async fn try_take(&mut self) -> Result<bool, PgError> {
         let partition = i32::from(self.partition.to_sql());
-        let row =
-            self.client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&PartitionLock::Keeper.class(), &partition]).await?;
+        let row = self
+            .client
+            .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&PartitionLock::Keeper.class(), &partition])
+            .await?;
         Ok(row.get(0))
     }
 

@@ -180,9 +180,12 @@ impl Keeper {
         let mut db = self.pool.get().await.map_err(PgError::from)?;
         let tx = db.transaction().await.map_err(PgError::from)?;
         let partition = self.partition.to_sql();
-        tx.execute("SELECT pg_advisory_xact_lock($1, $2)", &[&PartitionLock::Persist.class(), &i32::from(partition)])
-            .await
-            .map_err(PgError::from)?;
+        tx.execute(
+            "SELECT pg_advisory_xact_lock($1, $2)",
+            &[&PartitionLock::Persist.class(), &i32::from(partition)],
+        )
+        .await
+        .map_err(PgError::from)?;
         let row = tx
             .query_opt(
                 "UPDATE partitions SET epoch = greatest(epoch, $2) + 1, opened_at = now()

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use fred::types::Value;
+use futures_util::FutureExt;
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
@@ -42,6 +44,15 @@ pub struct PersistWorker {
     pub options: PersistOptions,
 }
 
+/// Which entries a consumer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unread {
+    /// Those that were delivered to it and are not settled.
+    Own,
+    /// Those that were delivered to nobody.
+    New,
+}
+
 /// Why a worker begins anew.
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
@@ -55,24 +66,20 @@ impl PersistWorker {
     /// Works until `stop`, and finishes the batch in hand.
     pub async fn run(mut self, stop: CancellationToken) {
         let keys = Keys::new(self.gate.partition());
+        // A reply that was lost leaves entries with this consumer: after every interruption it asks for its own first.
+        let mut from = Unread::Own;
         let mut takeover = tokio::time::interval(self.options.idle / 2);
-        takeover.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        takeover.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             let scripts = tokio::select! {
                 scripts = self.gate.wait_open() => scripts,
                 () = stop.cancelled() => break,
             };
-            // The epoch is known before anything is read: what was read under an older one is given up.
-            let fence = Fence { partition: scripts.stamp.partition, epoch: scripts.stamp.epoch };
-            let round = async {
-                let due = futures_util::FutureExt::now_or_never(takeover.tick()).is_some();
-                let abandoned = if due { self.take_over(&keys, fence).await? } else { Vec::new() };
-                self.settle_batch(&keys, &scripts, fence, abandoned, &stop).await?;
-                let batch = self.read(&keys).await?;
-                self.settle_batch(&keys, &scripts, fence, batch, &stop).await
-            };
-            if let Err(interrupted) = round.await {
-                tracing::warn!(partition = %fence.partition, consumer = self.consumer, %interrupted, "begins anew");
+            if let Err(interrupted) = self.round(&keys, &scripts, &mut from, &mut takeover, &stop).await {
+                from = Unread::Own;
+                tracing::warn!(
+                    partition = %scripts.stamp.partition, consumer = self.consumer, %interrupted, "begins anew"
+                );
                 if let Interrupted::Redis(RedisError::Fenced(_)) = interrupted {
                     self.gate.refused(&scripts.stamp);
                 }
@@ -81,7 +88,29 @@ impl PersistWorker {
         }
     }
 
-    async fn read(&self, keys: &Keys) -> Result<Vec<RawEntry>, RedisError> {
+    /// Takes over what is due, reads once, and settles it.
+    async fn round(
+        &self,
+        keys: &Keys,
+        scripts: &StampedScripts,
+        from: &mut Unread,
+        takeover: &mut Interval,
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupted> {
+        // The epoch is known before anything is read: what was read under an older one is given up.
+        let fence = Fence { partition: scripts.stamp.partition, epoch: scripts.stamp.epoch };
+        if takeover.tick().now_or_never().is_some() {
+            let abandoned = self.take_over(keys, fence).await?;
+            self.settle_batch(keys, scripts, fence, abandoned, stop).await?;
+        }
+        let batch = self.read(keys, *from).await?;
+        if batch.is_empty() {
+            *from = Unread::New;
+        }
+        self.settle_batch(keys, scripts, fence, batch, stop).await
+    }
+
+    async fn read(&self, keys: &Keys, from: Unread) -> Result<Vec<RawEntry>, RedisError> {
         let args: Vec<Value> = vec![
             "GROUP".into(),
             GROUP.into(),
@@ -92,7 +121,10 @@ impl PersistWorker {
             (READ_BLOCK.as_millis() as i64).into(),
             "STREAMS".into(),
             keys.log.clone().into(),
-            ">".into(),
+            match from {
+                Unread::Own => "0".into(),
+                Unread::New => ">".into(),
+            },
         ];
         match self.reader.blocking_command("XREADGROUP", &keys.log, args).await? {
             Value::Null => Ok(Vec::new()),

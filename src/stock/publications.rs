@@ -15,11 +15,7 @@ const ROUND: i64 = 100;
 ///
 /// # Errors
 /// [`ApplyError`]; what was told stays told.
-pub async fn publish_sales(
-    redis: &Redis,
-    scripts: &StampedScripts,
-    pool: &PgPool,
-) -> Result<(), ApplyError> {
+pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPool) -> Result<(), ApplyError> {
     let partition = scripts.stamp.partition;
     let db = pool.get().await.map_err(PgError::from)?;
     let statement = db

@@ -49,7 +49,8 @@ async fn four_partitions_sell_exactly_what_there_is() {
     let buyers: Vec<_> = (0..600)
         .map(|buyer| {
             let (client, sale) = (client.clone(), sale.clone());
-            let items: &[(&str, u64)] = if buyer % 3 == 0 { &[("TEE", 1), ("MUG", 1)] } else { &[("TEE", 1)] };
+            let items: &[(&str, u64)] =
+                if buyer % 3 == 0 { &[("TEE", 1), ("MUG", 1)] } else { &[("TEE", 1)] };
             tokio::spawn(async move { client.claim(&sale, &format!("buyer-{buyer}"), "only", items).await })
         })
         .collect();

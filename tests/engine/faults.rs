@@ -24,7 +24,8 @@ impl Load {
         let slowest_ms = Arc::new(AtomicU32::new(0));
         let buyers = (0..8)
             .map(|buyer| {
-                let (client, sale, stop, slowest) = (client.clone(), sale.clone(), stop.clone(), slowest_ms.clone());
+                let (client, sale, stop, slowest) =
+                    (client.clone(), sale.clone(), stop.clone(), slowest_ms.clone());
                 tokio::spawn(async move {
                     let mut acknowledged = HashSet::new();
                     let mut key = 0;
@@ -64,7 +65,8 @@ impl Load {
 
 async fn assert_all_stored(world: &World, acknowledged: &HashSet<String>) {
     world.drained().await;
-    let rows = world.reconnect().await.query("SELECT id FROM orders WHERE state = 'confirmed'", &[]).await.unwrap();
+    let rows =
+        world.reconnect().await.query("SELECT id FROM orders WHERE state = 'confirmed'", &[]).await.unwrap();
     let stored: HashSet<String> = rows.iter().map(|row| OrderId::from_uuid(row.get(0)).to_string()).collect();
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "acknowledged but not stored: {lost:?}");
@@ -79,7 +81,11 @@ async fn redis_stopped_and_started_during_load() {
         for round in 0..3 {
             tokio::time::sleep(Duration::from_millis(700)).await;
             // Once by a clean stop, else as a crash.
-            if round == 0 { world.redis.stop().await.unwrap() } else { world.redis.kill().await.unwrap() }
+            if round == 0 {
+                world.redis.stop().await.unwrap()
+            } else {
+                world.redis.kill().await.unwrap()
+            }
             tokio::time::sleep(Duration::from_millis(300)).await;
             world.redis.restart().await.unwrap();
             world.start_anew_after_redis().await;
@@ -104,7 +110,11 @@ async fn postgres_stopped_and_started_during_load() {
         for round in 0..2 {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let postgres = world.postgres.as_mut().unwrap();
-            if round == 0 { postgres.stop().await.unwrap() } else { postgres.kill().await.unwrap() }
+            if round == 0 {
+                postgres.stop().await.unwrap()
+            } else {
+                postgres.kill().await.unwrap()
+            }
             // Intake goes on without Postgres.
             let reply = client.claim(&sale, "while-away", &round.to_string(), &[("TEE", 1)]).await;
             assert_eq!(reply.status, 202, "{reply:?}");
@@ -156,7 +166,9 @@ async fn a_graceful_stop_finishes_the_claims_in_flight() {
     let claims: Vec<_> = (0..10)
         .map(|i| {
             let (client, sale) = (client.clone(), sale.clone());
-            tokio::spawn(async move { client.try_claim(sale.as_str(), "alice", &i.to_string(), &[("TEE", 1)]).await })
+            tokio::spawn(async move {
+                client.try_claim(sale.as_str(), "alice", &i.to_string(), &[("TEE", 1)]).await
+            })
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(200)).await;

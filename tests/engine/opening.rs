@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use doorbuster::catalogue::SaleId;
 use doorbuster::config::{DurabilityCheck, Role};
+use doorbuster::log::EntryId;
 use doorbuster::node::{Node, NodeError};
 
 use crate::support::{Block, Client, World};
@@ -28,7 +29,9 @@ async fn another_keeper_takes_over_when_the_first_is_gone() {
     let second = world.second_node(|settings| settings.role = Role::All).await;
     world.stop_node().await;
     world
-        .until("the partition has a new epoch", || async { world.count("SELECT epoch FROM partitions").await >= 2 })
+        .until("the partition has a new epoch", || async {
+            world.count("SELECT epoch FROM partitions").await >= 2
+        })
         .await;
     let client = Client::new(second.api.unwrap());
     world
@@ -43,12 +46,8 @@ async fn another_keeper_takes_over_when_the_first_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_redis_lost_is_rebuilt_from_postgres() {
     for partitions in [1, 4] {
-        let losses: [&[&str]; 4] = [
-            &["FLUSHALL"],
-            &["DEL", "{p0}:log"],
-            &["DEL", "{p0}:meta"],
-            &["SCRIPT", "FLUSH"],
-        ];
+        let losses: [&[&str]; 4] =
+            [&["FLUSHALL"], &["DEL", "{p0}:log"], &["DEL", "{p0}:meta"], &["SCRIPT", "FLUSH"]];
         for loss in losses {
             let world = World::with_partitions(partitions).await;
             let sale = world.open_sale("demo", &[("TEE", 40, Some(3)), ("MUG", 40, None)]).await;
@@ -66,16 +65,22 @@ async fn what_redis_lost_is_rebuilt_from_postgres() {
                 .until("the partition is opened anew", || async {
                     let reply = client.claim(&sale, "probe", "k", &[("MUG", 1)]).await;
                     assert!([202, 200, 503].contains(&reply.status.as_u16()), "{loss:?}: {reply:?}");
-                    reply.status != 503 && world.count("SELECT sum(epoch)::bigint FROM partitions").await > epoch
+                    reply.status != 503
+                        && world.count("SELECT sum(epoch)::bigint FROM partitions").await > epoch
                 })
                 .await;
             assert!(world.node().wait_ready(Duration::from_secs(10)).await);
-            world.until("alice's partition is open", || async {
-                client.claim(&sale, "alice", "probe", &[("MUG", 50)]).await.status != 503
-            })
-            .await;
+            world
+                .until("alice's partition is open", || async {
+                    client.claim(&sale, "alice", "probe", &[("MUG", 50)]).await.status != 503
+                })
+                .await;
             let again = client.claim(&sale, "alice", "k", &[("TEE", 2), ("MUG", 1)]).await;
-            assert_eq!((again.status.as_u16(), again.id()), (200, first.id()), "{loss:?}: the key was forgotten");
+            assert_eq!(
+                (again.status.as_u16(), again.id()),
+                (200, first.id()),
+                "{loss:?}: the key was forgotten"
+            );
             let over = client.claim(&sale, "alice", "k2", &[("TEE", 2)]).await;
             assert_eq!(over.problem(), (409, "limit-reached"), "{loss:?}: the limit was forgotten");
             world.drained().await;
@@ -142,13 +147,17 @@ async fn a_postgres_that_is_older_than_the_log_is_refused() {
     }
     world.drained().await;
     let log = world.redis_says(&["XRANGE", "{p0}:log", "-", "+"]).await;
-    let last = log.lines().filter(|line| line.len() > 14 && line.starts_with(char::is_numeric)).next_back().unwrap();
+    let last = log.lines().filter(|line| line.parse::<EntryId>().is_ok()).next_back().unwrap();
     world.redis_says(&["XTRIM", "{p0}:log", "MINID", last]).await;
     world.stop_node().await;
     world.db.execute("UPDATE partitions SET watermark_ms = 5, watermark_seq = 0", &[]).await.unwrap();
     let node = Node::start(&world.settings).await.unwrap();
     assert_stays_closed(&world, &node, &sale).await;
-    assert_eq!(world.redis_says(&["HEXISTS", "{p0}:sale:demo:buyers", "alice"]).await, "1", "destroyed what it refused");
+    assert_eq!(
+        world.redis_says(&["HEXISTS", "{p0}:sale:demo:buyers", "alice"]).await,
+        "1",
+        "destroyed what it refused"
+    );
     node.stop().await;
 }
 

@@ -83,7 +83,8 @@ async fn the_window_and_the_operator_decide() {
         let closed = client.claim(&sale, "alice", "4", &[("TEE", 1)]).await;
         assert_eq!((closed.problem(), closed.retry_after()), ((409, "closed"), None));
 
-        let ended = world.sale("ended", &[("TEE", 8, None)], "2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z").await;
+        let ended =
+            world.sale("ended", &[("TEE", 8, None)], "2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z").await;
         assert_eq!(client.claim(&ended, "alice", "1", &[("TEE", 1)]).await.problem(), (409, "closed"));
     }
 }
@@ -152,7 +153,10 @@ async fn bad_requests_are_named() {
     let cases = [
         (post(vec![key], path.clone(), body()).await, (401, "unauthenticated")),
         (post(vec![buyer], path.clone(), body()).await, (400, "missing-idempotency-key")),
-        (post(vec![buyer, ("idempotency-key", "a b")], path.clone(), body()).await, (400, "malformed-request")),
+        (
+            post(vec![buyer, ("idempotency-key", "a b")], path.clone(), body()).await,
+            (400, "malformed-request"),
+        ),
         (post(vec![buyer, key], path.clone(), "{".into()).await, (400, "malformed-request")),
         (post(vec![buyer, key], path.clone(), r#"{"items":[]}"#.into()).await, (400, "malformed-request")),
         (post(vec![buyer, key], path.clone(), "x".repeat(20_000)).await, (413, "body-too-large")),
@@ -162,10 +166,7 @@ async fn bad_requests_are_named() {
         ),
         (post(vec![buyer, key], "/v1/sales/none/orders".into(), body()).await, (404, "not-found")),
         (post(vec![buyer, key], "/v1/sales/NONE%20/orders".into(), body()).await, (404, "not-found")),
-        (
-            post(vec![buyer, key], path.clone(), body().replace("TEE", "CUP")).await,
-            (422, "unknown-item"),
-        ),
+        (post(vec![buyer, key], path.clone(), body().replace("TEE", "CUP")).await, (422, "unknown-item")),
         (client.get(&path, "alice").await, (405, "method-not-allowed")),
         (client.get("/v1/nothing", "alice").await, (404, "not-found")),
     ];

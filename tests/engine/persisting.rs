@@ -21,9 +21,7 @@ async fn two_worker_nodes_race_and_every_order_is_written_once() {
             .map(|buyer| {
                 let (client, sale) = (client.clone(), sale.clone());
                 let items = if buyer % 2 == 0 { [("TEE", 1), ("MUG", 1)] } else { [("MUG", 1), ("TEE", 1)] };
-                tokio::spawn(
-                    async move { client.claim(&sale, &format!("buyer-{buyer}"), "k", &items).await },
-                )
+                tokio::spawn(async move { client.claim(&sale, &format!("buyer-{buyer}"), "k", &items).await })
             })
             .collect();
         for claim in claims {
@@ -68,7 +66,8 @@ async fn poison_between_good_entries_is_set_apart_and_stops_nobody() {
                         == 3 * i64::from(partitions)
             })
             .await;
-        let errors = world.db.query("SELECT error, fields FROM dead_letters ORDER BY entry_ms", &[]).await.unwrap();
+        let errors =
+            world.db.query("SELECT error, fields FROM dead_letters ORDER BY entry_ms", &[]).await.unwrap();
         assert!(errors.iter().all(|row| !row.get::<_, &str>(0).is_empty()));
         assert!(errors.iter().any(|row| row.get::<_, Vec<Vec<u8>>>(1) == [&b"order"[..], b"not an order"]));
         assert_eq!(world.redis_says(&["XPENDING", "{p0}:log", "persist"]).await.lines().next(), Some("0"));
@@ -88,11 +87,16 @@ async fn entries_of_a_dead_consumer_are_taken_over() {
         assert_eq!(client.claim(&sale, &format!("b-{i}"), "k", &[("TEE", 1)]).await.status, 202);
     }
     let pending = world.redis_says(&["XPENDING", "{p0}:log", "persist", "-", "+", "100"]).await;
-    let ids: Vec<&str> = pending.lines().filter(|line| line.contains('-') && line.len() > 10 && line.starts_with('1')).collect();
+    let ids: Vec<&str> = pending
+        .lines()
+        .filter(|line| line.contains('-') && line.len() > 10 && line.starts_with('1'))
+        .collect();
     for id in &ids {
         world.redis_says(&["XCLAIM", "{p0}:log", "persist", "dead", "0", id, "JUSTID"]).await;
     }
-    world.redis_says(&["XREADGROUP", "GROUP", "persist", "dead", "COUNT", "100", "STREAMS", "{p0}:log", ">"]).await;
+    world
+        .redis_says(&["XREADGROUP", "GROUP", "persist", "dead", "COUNT", "100", "STREAMS", "{p0}:log", ">"])
+        .await;
     block.release().await;
     world
         .until("the orders are written", || async { world.count("SELECT count(*) FROM orders").await == 5 })
@@ -125,21 +129,23 @@ async fn a_unit_that_never_was_is_refused_by_the_gate_and_takes_no_other_order_w
     assert_eq!(world.count("SELECT count(*) FROM incidents WHERE kind = 'over_allotment'").await, 2);
     assert_eq!(world.count("SELECT count(*) FROM order_lines WHERE refused").await, 2);
     // The refused lines stay gone, the mugs of the cancelled orders come back, once.
-    world
-        .until("the mugs are back", || async { world.stock(&sale, "MUG").await == 7 })
-        .await;
+    world.until("the mugs are back", || async { world.stock(&sale, "MUG").await == 7 }).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     world.drained().await;
     for sku in ["TEE", "MUG"] {
         world.assert_balanced(&sale, sku).await;
     }
     // Their keys still name their orders.
-    let cancelled = world.db.query_one("SELECT buyer FROM orders WHERE state = 'cancelled' LIMIT 1", &[]).await;
+    let cancelled =
+        world.db.query_one("SELECT buyer FROM orders WHERE state = 'cancelled' LIMIT 1", &[]).await;
     let buyer: String = cancelled.unwrap().get(0);
     let again = client.claim(&sale, &buyer, "k", &[("TEE", 1), ("MUG", 1)]).await;
     assert_eq!(again.status, 200);
     let order = client.get(again.location(), &buyer).await;
-    assert_eq!((&order.body["state"], &order.body["cancel_reason"]), (&"cancelled".into(), &"over_allotment".into()));
+    assert_eq!(
+        (&order.body["state"], &order.body["cancel_reason"]),
+        (&"cancelled".into(), &"over_allotment".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,13 +160,14 @@ async fn a_second_order_of_one_key_ends_as_cancelled_and_its_unit_comes_back() {
     let second = client.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
     assert_eq!(second.status, 202);
     assert_ne!(first.id(), second.id());
-    world
-        .until("the second unit is back", || async { world.stock(&sale, "TEE").await == 9 })
-        .await;
+    world.until("the second unit is back", || async { world.stock(&sale, "TEE").await == 9 }).await;
     world.drained().await;
     assert_eq!(client.get(first.location(), "alice").await.body["state"], "confirmed");
     let second = client.get(second.location(), "alice").await;
-    assert_eq!((&second.body["state"], &second.body["cancel_reason"]), (&"cancelled".into(), &"duplicate".into()));
+    assert_eq!(
+        (&second.body["state"], &second.body["cancel_reason"]),
+        (&"cancelled".into(), &"duplicate".into())
+    );
     assert_eq!(world.count("SELECT count(*) FROM incidents WHERE kind = 'duplicate_order'").await, 1);
     world.assert_balanced(&sale, "TEE").await;
 }

@@ -46,7 +46,9 @@ async fn a_buyers_orders_come_in_pages_newest_first() {
     while let Some(path) = next {
         let page = client.get(&path, "alice").await;
         assert_eq!(page.status, 200, "{page:?}");
-        found.extend(page.body["orders"].as_array().unwrap().iter().map(|o| o["id"].as_str().unwrap().to_owned()));
+        found.extend(
+            page.body["orders"].as_array().unwrap().iter().map(|o| o["id"].as_str().unwrap().to_owned()),
+        );
         next = page.body["next"].as_str().map(str::to_owned);
         pages += 1;
         assert!(pages <= 4, "pages without end");
@@ -72,10 +74,14 @@ async fn sales_are_shown_with_live_stock() {
         let shown = client.get("/v1/sales/demo", "alice").await.body;
         assert_eq!((&shown["status"], &shown["items"][1]["left"]), (&"open".into(), &8.into()));
         assert_eq!(shown["items"][0]["per_buyer_limit"], 3);
-        assert_eq!((&shown["items"][0]["price"], &shown["items"][0]["currency"]), (&1999.into(), &"EUR".into()));
+        assert_eq!(
+            (&shown["items"][0]["price"], &shown["items"][0]["currency"]),
+            (&1999.into(), &"EUR".into())
+        );
         let list = client.get("/v1/sales", "alice").await.body;
         let list = list["sales"].as_array().unwrap();
-        let statuses: Vec<_> = list.iter().map(|sale| (sale["id"].as_str(), sale["status"].as_str())).collect();
+        let statuses: Vec<_> =
+            list.iter().map(|sale| (sale["id"].as_str(), sale["status"].as_str())).collect();
         assert_eq!(statuses, [(Some("demo"), Some("open")), (Some("later"), Some("not_yet_open"))]);
         assert_eq!(client.get("/v1/sales/none", "alice").await.problem(), (404, "not-found"));
     }

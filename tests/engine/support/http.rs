@@ -50,7 +50,13 @@ impl Client {
     }
 
     /// Claims; panics where no response comes at all.
-    pub async fn claim(&self, sale: impl std::fmt::Display, buyer: &str, key: &str, items: &[(&str, u64)]) -> Reply {
+    pub async fn claim(
+        &self,
+        sale: impl std::fmt::Display,
+        buyer: &str,
+        key: &str,
+        items: &[(&str, u64)],
+    ) -> Reply {
         self.try_claim(&sale.to_string(), buyer, key, items).await.unwrap()
     }
 

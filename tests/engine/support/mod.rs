@@ -41,7 +41,8 @@ pub fn tempdir() -> TempDir {
 
 /// The PostgreSQL that tests share. It is ended by its guard when this process ends.
 async fn shared_postgres() -> (&'static Mutex<PrivatePostgres>, u32) {
-    static SHARED: tokio::sync::OnceCell<(TempDir, Mutex<PrivatePostgres>)> = tokio::sync::OnceCell::const_new();
+    static SHARED: tokio::sync::OnceCell<(TempDir, Mutex<PrivatePostgres>)> =
+        tokio::sync::OnceCell::const_new();
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (_, postgres) = SHARED
         .get_or_init(|| async {
@@ -88,9 +89,10 @@ impl World {
 
     async fn on(url: String, postgres: Option<PrivatePostgres>, change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempdir();
-        let redis = PrivateRedis::start(RedisOptions { data_dir: dir.path().join("redis"), ..Default::default() })
-            .await
-            .unwrap();
+        let redis =
+            PrivateRedis::start(RedisOptions { data_dir: dir.path().join("redis"), ..Default::default() })
+                .await
+                .unwrap();
         let mut settings = test_settings(&redis, &url);
         change(&mut settings);
         let node = Node::start(&settings).await.unwrap();
@@ -161,7 +163,13 @@ impl World {
         self.sale(id, items, "2020-01-01T00:00:00Z", "2100-01-01T00:00:00Z").await
     }
 
-    pub async fn sale(&self, id: &str, items: &[(&str, i64, Option<i32>)], opens: &str, closes: &str) -> SaleId {
+    pub async fn sale(
+        &self,
+        id: &str,
+        items: &[(&str, i64, Option<i32>)],
+        opens: &str,
+        closes: &str,
+    ) -> SaleId {
         let products: Vec<Value> = items
             .iter()
             .map(|(sku, ..)| json!({ "sku": sku, "name": sku, "price": 1999, "currency": "EUR" }))
@@ -211,12 +219,18 @@ impl World {
         let client = self.client();
         let sales = self.reconnect().await.query("SELECT id FROM sales LIMIT 1", &[]).await.unwrap();
         let Some(sale) = sales.first().map(|row| row.get::<_, String>(0)) else { return true };
-        let sku = self.reconnect().await.query_one("SELECT sku FROM sale_items WHERE sale_id = $1 LIMIT 1", &[&sale]).await;
+        let sku = self
+            .reconnect()
+            .await
+            .query_one("SELECT sku FROM sale_items WHERE sale_id = $1 LIMIT 1", &[&sale])
+            .await;
         let sku: String = sku.unwrap().get(0);
         for buyer in 0..16 {
             // More than any sale here has: refused wherever it is decided.
             let reply = client.claim(&sale, &format!("probe-{buyer}"), "probe", &[(&sku, 10_000)]).await;
-            if ["unavailable", "indeterminate"].contains(&reply.problem().1) && !self.is_empty_partition_answer(&reply) {
+            if ["unavailable", "indeterminate"].contains(&reply.problem().1)
+                && !self.is_empty_partition_answer(&reply)
+            {
                 return false;
             }
         }
@@ -229,7 +243,8 @@ impl World {
     }
 
     pub async fn reconnect(&self) -> tokio_postgres::Client {
-        let (db, connection) = tokio_postgres::connect(&self.postgres_url, tokio_postgres::NoTls).await.unwrap();
+        let (db, connection) =
+            tokio_postgres::connect(&self.postgres_url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         db
     }
@@ -356,7 +371,8 @@ pub struct Block {
 
 impl Block {
     pub async fn persisting(world: &World) -> Self {
-        let (db, connection) = tokio_postgres::connect(&world.postgres_url, tokio_postgres::NoTls).await.unwrap();
+        let (db, connection) =
+            tokio_postgres::connect(&world.postgres_url, tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         db.batch_execute("BEGIN; LOCK TABLE orders IN SHARE MODE").await.unwrap();
         Self { db }
