@@ -147,7 +147,7 @@ async fn a_postgres_that_is_older_than_the_log_is_refused() {
     }
     world.drained().await;
     let log = world.redis_says(&["XRANGE", "{p0}:log", "-", "+"]).await;
-    let last = log.lines().filter(|line| line.parse::<EntryId>().is_ok()).next_back().unwrap();
+    let last = log.lines().rfind(|line| line.parse::<EntryId>().is_ok()).unwrap();
     world.redis_says(&["XTRIM", "{p0}:log", "MINID", last]).await;
     world.stop_node().await;
     world.db.execute("UPDATE partitions SET watermark_ms = 5, watermark_seq = 0", &[]).await.unwrap();
