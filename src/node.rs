@@ -239,6 +239,7 @@ impl Node {
                     options: PersistOptions {
                         batch_max: settings.persist_batch_max,
                         idle: settings.persist_idle_ms.duration(),
+                        timeout: settings.postgres_timeout_ms.duration() * 4,
                     },
                 };
                 self.workers.spawn(worker.run(self.stop_workers.clone()));

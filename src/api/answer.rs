@@ -1,10 +1,12 @@
 //! What a decision is in HTTP. README's table of answers says the same.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 
+use crate::catalogue::Sku;
 use crate::claim::{ClaimError, Decision};
 use crate::http::{Body, Problem, ProblemKind, json};
 use crate::order_id::OrderId;
@@ -44,6 +46,28 @@ pub(super) fn to_decision(decision: Decision) -> Response<Body> {
             Problem::new(ProblemKind::BacklogFull).with_retry_after(BACKLOG_RETRY).into_response()
         }
         Decision::Absent => Problem::new(ProblemKind::Unavailable).into_response(),
+    }
+}
+
+/// The response to a decision of one partition of several. An item is sold out only when every partition is; what
+/// an empty partition refuses while another has units may succeed once units have moved.
+pub(super) async fn of_one_partition(
+    decision: Decision,
+    lines: &[(Sku, u32)],
+    left: impl Future<Output = HashMap<Sku, Option<i64>>>,
+) -> Response<Body> {
+    let (Decision::SoldOut(sku) | Decision::Insufficient { sku, .. }) = &decision else {
+        return to_decision(decision);
+    };
+    let asked = lines.iter().find(|(line, _)| line == sku).map_or(1, |(_, quantity)| i64::from(*quantity));
+    match left.await.get(sku).copied().flatten() {
+        Some(0) => to_decision(Decision::SoldOut(sku.clone())),
+        Some(left) if left < asked => {
+            to_decision(Decision::Insufficient { sku: sku.clone(), left: left.unsigned_abs() })
+        }
+        _ => Problem::new(ProblemKind::Unavailable)
+            .with_detail("this buyer's partition has too few units left while another has some: try again")
+            .into_response(),
     }
 }
 

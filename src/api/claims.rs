@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 
 use super::desks::Desk;
-use super::{Api, answer, claim_body};
+use super::{Api, answer, claim_body, sales};
 use crate::buyer::BuyerId;
 use crate::claim::{Claim, ClaimError, Decision, IdempotencyKey, fingerprint};
 use crate::http::{Body, Problem, ProblemKind, read_body};
@@ -43,6 +43,9 @@ pub(super) async fn place(
                 Some(_) => from_postgres(api, &desk, &buyer, &key, &lines).await,
                 None => Ok(answer::to_decision(Decision::Absent)),
             }
+        }
+        Ok(decision) if api.partitions.count() > 1 => {
+            Ok(answer::of_one_partition(decision, &lines, sales::left(api, &desk)).await)
         }
         Ok(decision) => Ok(answer::to_decision(decision)),
         Err(error) => Ok(answer::to_error(&error)),

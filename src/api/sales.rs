@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Api;
 use super::desks::Desk;
-use crate::catalogue::{PAGE_MAX, SaleId};
+use crate::catalogue::{PAGE_MAX, SaleId, Sku};
 use crate::http::{Body, Problem, ProblemKind, json};
 use crate::redis::{Keys, RedisError};
 
@@ -87,16 +87,29 @@ pub(super) async fn show(api: &Api, sale: &str) -> Result<Response<Body>, Proble
         desk = api.desks.load(&desk.definition.sale.id).await?;
         sample.definition = Some(Instant::now());
     }
-    let stock = match &sample.stock {
-        Some((taken, stock)) if taken.elapsed() < STOCK_AGE => stock.clone(),
-        _ => {
-            let stock: Stock = Arc::new(read_stock(api, &desk).await);
-            sample.stock = Some((Instant::now(), stock.clone()));
-            stock
-        }
-    };
+    let stock = sample.stock(api, &desk).await;
     drop(sample);
     Ok(json(StatusCode::OK, view(&desk, &stock).to_string()))
+}
+
+/// What all partitions together have left, as of a moment ago; `None` where it is not known.
+pub(super) async fn left(api: &Api, desk: &Desk) -> HashMap<Sku, Option<i64>> {
+    let sample = api.samples.of(&desk.definition.sale.id);
+    let stock = sample.lock().await.stock(api, desk).await;
+    desk.definition.items().iter().map(|item| item.sku.clone()).zip(stock.iter().copied()).collect()
+}
+
+impl Sample {
+    async fn stock(&mut self, api: &Api, desk: &Desk) -> Stock {
+        match &self.stock {
+            Some((taken, stock)) if taken.elapsed() < STOCK_AGE => stock.clone(),
+            _ => {
+                let stock: Stock = Arc::new(read_stock(api, desk).await);
+                self.stock = Some((Instant::now(), stock.clone()));
+                stock
+            }
+        }
+    }
 }
 
 fn view(desk: &Desk, stock: &[Option<i64>]) -> serde_json::Value {

@@ -76,8 +76,6 @@ settings! {
         persist_batch_max: usize = 1_000, 1..=5_000 "log entries";
         /// After this time a silent worker counts as dead, and others claim its entries.
         persist_idle_ms: Millis = Millis::new(30_000), 100..=3_600_000 "milliseconds";
-        /// Deliveries of an entry after which it is looked at alone, to find out whether it is bad.
-        poison_deliveries_max: u32 = 5, 1..=100 "deliveries";
     }
     "Keeper" {
         /// How long an opened partition stays open when its keeper goes silent.
