@@ -112,7 +112,7 @@ fn send_batch(waiting: &mut Vec<Waiting>, desk: &Arc<Desk>, calls: &Calls) {
     let mut batch: Vec<Waiting> = waiting.drain(..taken).collect();
     // Undecided, and nobody to tell: not sent.
     batch.retain(|one| !one.reply.is_closed());
-    let Some(scripts) = desk.gate.open() else {
+    let Some(scripts) = desk.gate.open().filter(|_| desk.redis.is_connected()) else {
         return answer_all(batch, &ClaimError::Fenced);
     };
     if !batch.is_empty() {

@@ -27,9 +27,7 @@ pub(super) async fn run(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyErr
 /// Trims below the retention, and below what Postgres says of itself: never by what Redis says.
 async fn trim(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
     let keys = keeper.keys();
-    let (seconds, _): (u64, u64) =
-        keeper.redis.command("TIME", &keys.meta, vec![]).await?.convert().map_err(RedisError::from)?;
-    let kept_from = (seconds * 1000).saturating_sub(keeper.options.log_retention.as_millis() as u64);
+    let kept_from = redis_time_ms(keeper).await?.saturating_sub(keeper.options.log_retention.as_millis() as u64);
     let watermark = Watermark::read(&keeper.pool, keeper.partition).await?;
     let bound = EntryId { ms: kept_from, seq: 0 }.min(watermark.entry);
     let args: Vec<Value> = vec![GROUP.into(), bound.to_string().into()];
@@ -40,24 +38,34 @@ async fn trim(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
     Ok(())
 }
 
+/// Milliseconds since the Unix epoch by the clock that decides windows.
+async fn redis_time_ms(keeper: &Keeper) -> Result<u64, ApplyError> {
+    let reply = keeper.redis.command("TIME", &keeper.keys().meta, Vec::new()).await?;
+    let (seconds, micros): (u64, u64) = reply.convert().map_err(RedisError::from)?;
+    Ok(seconds * 1000 + micros / 1000)
+}
+
 /// A sale that is over for long enough, and of which this partition has nothing under way, is drained here: its
 /// window is closed by the clock of Redis, so no entry of it can follow.
 async fn mark_drained(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
-    let now = position(keeper, opened).await?;
-    if now.watermark.is_none_or(|watermark| watermark.entry < now.last) {
+    // Before the log is looked at: what is closed at this time stays closed.
+    let now_ms = redis_time_ms(keeper).await?;
+    let log = position(keeper, opened).await?;
+    if log.watermark.is_none_or(|watermark| watermark.entry < log.last) {
         return Ok(());
     }
+    let over_since = now_ms as f64 / 1000.0 - keeper.options.sale_retention.as_secs_f64();
     let db = keeper.pool.get().await.map_err(PgError::from)?;
     db.execute(
         "UPDATE sale_publications p SET drained_at = now()
          FROM sales s
          WHERE s.id = p.sale_id AND p.partition = $1 AND p.drained_at IS NULL AND s.retired_at IS NULL
-           AND s.closes_at < now() - make_interval(secs => $2)
+           AND s.closes_at < to_timestamp($2)
            AND NOT EXISTS (SELECT FROM stock_intents i
                            WHERE i.sale_id = s.id AND i.partition = $1 AND i.applied_at IS NULL)
            AND NOT EXISTS (SELECT FROM dead_letters d
                            WHERE d.sale_id = s.id AND d.partition = $1 AND d.ended_at IS NULL)",
-        &[&keeper.partition.to_sql(), &keeper.options.sale_retention.as_secs_f64()],
+        &[&keeper.partition.to_sql(), &over_since],
     )
     .await
     .map_err(PgError::from)?;
@@ -69,9 +77,10 @@ async fn mark_retired(keeper: &Keeper) -> Result<(), ApplyError> {
     let db = keeper.pool.get().await.map_err(PgError::from)?;
     db.execute(
         "UPDATE sales s SET retired_at = now()
-         WHERE s.retired_at IS NULL AND s.closes_at < now() - make_interval(secs => $1)
+         WHERE s.retired_at IS NULL
+           AND EXISTS (SELECT FROM sale_publications p WHERE p.sale_id = s.id)
            AND NOT EXISTS (SELECT FROM sale_publications p WHERE p.sale_id = s.id AND p.drained_at IS NULL)",
-        &[&keeper.options.sale_retention.as_secs_f64()],
+        &[],
     )
     .await
     .map_err(PgError::from)?;

@@ -86,6 +86,12 @@ impl Redis {
         Ok(())
     }
 
+    /// Whether a connection stands. Without one a command would wait until its timeout, and then leave open whether it
+    /// took effect.
+    pub fn is_connected(&self) -> bool {
+        self.client.is_connected()
+    }
+
     /// Runs a script of an open partition.
     ///
     /// # Errors
