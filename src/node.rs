@@ -111,7 +111,7 @@ impl Node {
         if settings.role.runs_api() {
             let listener = listen(settings.listen, "listen").await?;
             node.api = listener.local_addr().ok();
-            node.serve_api(&parts, listener)?;
+            node.serve_api(&parts, listener).await?;
         }
         if let Some(token) = &settings.admin_token {
             let listener = listen(settings.admin_listen, "admin_listen").await?;
@@ -149,7 +149,7 @@ impl Node {
         stopped
     }
 
-    fn serve_api(&mut self, parts: &Parts<'_>, listener: TcpListener) -> Result<(), NodeError> {
+    async fn serve_api(&mut self, parts: &Parts<'_>, listener: TcpListener) -> Result<(), NodeError> {
         let settings = parts.settings;
         let identity = match &settings.trusted_buyer_header {
             Some(name) => BuyerIdentity::TrustedHeader(name.clone()),
@@ -173,6 +173,10 @@ impl Node {
         // Two connections: a page that reads stock must not wait behind a batch of claims, nor the other way round.
         let claims = Redis::connect(&parts.redis_options)?;
         let reads = Redis::connect(&parts.redis_options)?;
+        // A Redis that is away is no reason not to start: claims are answered 503 until it is there.
+        if let Err(error) = claims.wait_ready().await {
+            tracing::warn!(%error, "redis is away; claims wait for it");
+        }
         let store = parts.store();
         let api = Api::new(
             parts.gates.clone(),
