@@ -8,7 +8,7 @@ local function fence(meta_key)
   end
   local time = redis.call('TIME')
   local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-  if now_ms > tonumber(meta[2]) then
+  if now_ms > (tonumber(meta[2]) or 0) then
     return redis.error_reply('FENCED lease')
   end
   return nil, now_ms
