@@ -6,18 +6,14 @@
 -- Reply 1 the highest entry id at or below which nothing is undelivered or pending ("" for none)
 --       2 the first 8 characters of that entry's value (its mark)
 --       3 the last entry id   4 number of entries in the log
-local last_delivered
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local info = {}
-  for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
-  if info['name'] == ARGV[1] then last_delivered = info['last-delivered-id'] end
-end
+-- @include last_delivered
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local length = redis.call('XLEN', KEYS[1])
-if not last_delivered then return { '', '', last and last[1] or '', length } end
+local delivered = last_delivered(KEYS[1], ARGV[1])
+if not delivered then return { '', '', last and last[1] or '', length } end
 
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1])
-local upper = last_delivered
+local upper = delivered
 if pending[1] > 0 then upper = '(' .. pending[2] end
 local entry = redis.call('XREVRANGE', KEYS[1], upper, '-', 'COUNT', 1)[1]
 if not entry then return { '', '', last and last[1] or '', length } end

@@ -6,6 +6,7 @@ use crate::redis::Stamp;
 
 const FENCE: &str = include_str!("../../lua/include/fence.lua");
 const OPENING: &str = include_str!("../../lua/include/opening.lua");
+const LAST_DELIVERED: &str = include_str!("../../lua/include/last_delivered.lua");
 const SAME_SERVER: &str = include_str!("../../lua/include/same_server.lua");
 
 /// A script of an open partition: its text holds the stamp of the opening.
@@ -87,7 +88,12 @@ impl KeeperScript {
 }
 
 fn with_includes(source: &str) -> String {
-    let includes = [("fence", FENCE), ("opening", OPENING), ("same_server", SAME_SERVER)];
+    let includes = [
+        ("fence", FENCE),
+        ("opening", OPENING),
+        ("last_delivered", LAST_DELIVERED),
+        ("same_server", SAME_SERVER),
+    ];
     includes.iter().fold(source.to_owned(), |text, (name, include)| {
         text.replace(&format!("-- @include {name}\n"), include)
     })
