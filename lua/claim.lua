@@ -7,8 +7,8 @@
 -- Redis does not roll back.
 --
 -- KEYS  1 meta   2 sale   3 buyers   4 log
--- ARGV  1 backlog_max (entries)   2 number of SKUs   then the SKUs, then for each claim:
---         buyer
+-- ARGV  1 backlog_max (entries)   2 number of SKUs   3 number of claims   then the SKUs, then the buyer of each claim,
+--       then for each claim:
 --         head   30 characters: key digest (11), body fingerprint (11), random part of the order id (8)
 --         entry  the value of the log entry, made by the node
 --         n      number of lines; negative: over its rate of attempts, so it may only find its order
@@ -28,23 +28,26 @@ if fenced then return fenced end
 
 local HEAD, KEY_DIGEST = 30, 11
 local ORDERS_PER_BUYER_MAX = 100
+local args = ARGV
+local call, sub = redis.call, string.sub
 
--- Read the sale: control, window, and for each SKU its stock and limit.
-local sku_count = tonumber(ARGV[2])
+-- The sale: control, window, and for each SKU its stock and limit.
+local sku_count, claim_count = tonumber(args[2]), tonumber(args[3])
 local fields = { 'control', 'opens_at', 'closes_at' }
 local skus = {}
 for i = 1, sku_count do
-  local sku = ARGV[2 + i]
+  local sku = args[3 + i]
   skus[i] = sku
   fields[2 + 2 * i] = 'stock:' .. sku
   fields[3 + 2 * i] = 'limit:' .. sku
 end
-local sale = redis.call('HMGET', KEYS[2], unpack(fields))
+local sale = call('HMGET', KEYS[2], unpack(fields))
 local control, opens_at, closes_at = sale[1], tonumber(sale[2]), tonumber(sale[3])
-local stock, limit = {}, {}
+local stock, limit, limited = {}, {}, false
 for i = 1, sku_count do
   stock[i] = tonumber(sale[2 + 2 * i])
   limit[i] = tonumber(sale[3 + 2 * i])
+  limited = limited or limit[i] ~= nil
 end
 
 local closed_reply
@@ -58,128 +61,141 @@ elseif now_ms < opens_at then
   closed_reply = 'N'
 end
 
--- Read what each buyer of the batch already has.
-local claims, buyers = {}, {}
-local at = 3 + sku_count
-while at <= #ARGV do
-  local lines = math.abs(tonumber(ARGV[at + 3]))
-  local n = #claims + 1
-  claims[n] = at
-  buyers[n] = ARGV[at]
-  at = at + 4 + 2 * lines
+-- What each buyer of the batch already has.
+local buyers_at = 3 + sku_count
+local known = {} -- buyer -> records as stored, or false
+local found = call('HMGET', KEYS[3], unpack(args, buyers_at + 1, buyers_at + claim_count))
+for c = 1, claim_count do
+  known[args[buyers_at + c]] = found[c]
 end
-local known = {} -- buyer -> records, or false
-local found = redis.call('HMGET', KEYS[3], unpack(buyers))
-for i = 1, #buyers do
-  known[buyers[i]] = found[i]
-end
-local fresh = {} -- buyer -> orders accepted by this batch, newest last
+local fresh = {} -- buyer -> the last order that this batch accepted; each knows the one before it
+local holdings = {} -- buyer -> his orders and units, counted when they are first needed
 
--- The order that this buyer has under this key: its reply, or nil.
+-- The order that this buyer has under this key: its reply, or an order of this batch; nil for none.
 local function find_order(buyer, head)
-  local digest = string.sub(head, 1, KEY_DIGEST)
-  local body = string.sub(head, KEY_DIGEST + 1, 2 * KEY_DIGEST)
-  for _, order in ipairs(fresh[buyer] or {}) do
-    if string.sub(order.head, 1, KEY_DIGEST) == digest then
-      if string.sub(order.head, KEY_DIGEST + 1, 2 * KEY_DIGEST) ~= body then return 'M' end
-      return order
+  local digest = sub(head, 1, KEY_DIGEST)
+  local body = sub(head, KEY_DIGEST + 1, 2 * KEY_DIGEST)
+  local order = fresh[buyer]
+  while order do
+    if sub(order.head, 1, KEY_DIGEST) == digest then
+      return sub(order.head, KEY_DIGEST + 1, 2 * KEY_DIGEST) == body and order or 'M'
     end
+    order = order.earlier
   end
-  for record in string.gmatch(known[buyer] or '', '[^;]+') do
-    if string.sub(record, 1, KEY_DIGEST) == digest then
-      if string.sub(record, KEY_DIGEST + 1, 2 * KEY_DIGEST) ~= body then return 'M' end
-      return 'D ' .. string.match(record, '^%S+', HEAD + 1) .. ' ' .. string.sub(record, 2 * KEY_DIGEST + 1, HEAD)
-    end
+  local records = known[buyer]
+  if not records then return nil end
+  local at = 1
+  if sub(records, 1, KEY_DIGEST) ~= digest then
+    -- Every later record follows a ';', which stands nowhere else.
+    local behind = string.find(records, ';' .. digest, 1, true)
+    if not behind then return nil end
+    at = behind + 1
   end
-  return nil
+  if sub(records, at + KEY_DIGEST, at + 2 * KEY_DIGEST - 1) ~= body then return 'M' end
+  return 'D ' .. string.match(records, '^%S+', at + HEAD) .. ' ' .. sub(records, at + 2 * KEY_DIGEST, at + HEAD - 1)
 end
 
--- Orders this buyer has, and units of each SKU in them.
-local function holdings(buyer)
-  local orders, units = 0, {}
-  for record in string.gmatch(known[buyer] or '', '[^;]+') do
-    orders = orders + 1
-    for sku, quantity in string.gmatch(record, '([^%s:,]+):(%d+)') do
-      units[sku] = (units[sku] or 0) + tonumber(quantity)
+local function add_order(held, lines)
+  held.orders = held.orders + 1
+  if not limited then return end
+  for sku, quantity in string.gmatch(lines, '([^:,]+):(%d+)') do
+    held.units[sku] = (held.units[sku] or 0) + quantity
+  end
+end
+
+-- Orders this buyer has, and units of each SKU in them where any is limited. Patterns that cannot match late: this is what a buyer with
+-- many orders can make Redis do for each of his claims.
+local function holdings_of(buyer)
+  local held = holdings[buyer]
+  if held then return held end
+  held = { orders = 0, units = {} }
+  for lines in string.gmatch(known[buyer] or '', ' ([^;]*);') do add_order(held, lines) end
+  local order = fresh[buyer]
+  while order do
+    add_order(held, order.lines)
+    order = order.earlier
+  end
+  holdings[buyer] = held
+  return held
+end
+
+-- Why stock and limits refuse the lines between these arguments, or nil. Limits of all come before stock of any.
+local function refusal(first, last, held)
+  local short
+  for l = first, last, 2 do
+    local i, quantity = tonumber(args[l]), tonumber(args[l + 1])
+    if limit[i] and (held and held.units[skus[i]] or 0) + quantity > limit[i] then return 'L ' .. i end
+    local left = stock[i]
+    if short then
+      -- The first line that falls short is the one that is named.
+    elseif not left then
+      short = 'X'
+    elseif left <= 0 then
+      short = 'S ' .. args[l]
+    elseif left < quantity then
+      short = 'I ' .. args[l] .. ' ' .. left
     end
   end
-  for _, order in ipairs(fresh[buyer] or {}) do
-    orders = orders + 1
-    for sku, quantity in pairs(order.units) do
-      units[sku] = (units[sku] or 0) + quantity
-    end
-  end
-  return orders, units
+  return short
 end
 
 local backlog_room -- read once, when the first claim could be accepted
-local accepted = {}
+local accepted, changed = {}, {}
 
 -- Decides the claim whose arguments begin at `at`: a text, or an order.
-local function decide(at)
-  local buyer, head = ARGV[at], ARGV[at + 1]
+local function decide(buyer, at, lines)
+  local head = args[at]
   local has_orders = known[buyer] or fresh[buyer]
   if has_orders then
     local order = find_order(buyer, head)
     if order then return order end
   end
-  local lines = tonumber(ARGV[at + 3])
   if lines < 0 then return 'R' end
   if closed_reply then return closed_reply end
 
-  local orders, units = 0, nil
-  if has_orders then
-    orders, units = holdings(buyer)
-    if orders >= ORDERS_PER_BUYER_MAX then return 'L 0' end
-  end
-  for l = 1, lines do
-    local i, quantity = tonumber(ARGV[at + 2 + 2 * l]), tonumber(ARGV[at + 3 + 2 * l])
-    if limit[i] and (units and units[skus[i]] or 0) + quantity > limit[i] then return 'L ' .. i end
-  end
-  for l = 1, lines do
-    local i, quantity = tonumber(ARGV[at + 2 + 2 * l]), tonumber(ARGV[at + 3 + 2 * l])
-    if not stock[i] then return 'X' end
-    if stock[i] < quantity then
-      if stock[i] <= 0 then return 'S ' .. i end
-      return 'I ' .. i .. ' ' .. stock[i]
-    end
-  end
+  local held = has_orders and holdings_of(buyer)
+  if held and held.orders >= ORDERS_PER_BUYER_MAX then return 'L 0' end
+  local first, last = at + 3, at + 1 + 2 * lines
+  local refused = refusal(first, last, held)
+  if refused then return refused end
   if not backlog_room then
-    local backlog = redis.call('HMGET', KEYS[1], 'appended', 'settled')
-    backlog_room = tonumber(ARGV[1]) - (tonumber(backlog[1]) - tonumber(backlog[2]))
+    local backlog = call('HMGET', KEYS[1], 'appended', 'settled')
     -- The log always holds at least its opening entry: without one it was deleted under us.
-    if redis.call('XLEN', KEYS[4]) == 0 then backlog_room = nil end
-    if not backlog_room then return 'X' end
+    if call('XLEN', KEYS[4]) == 0 then return 'X' end
+    backlog_room = tonumber(args[1]) - (tonumber(backlog[1]) - tonumber(backlog[2]))
   end
   if #accepted >= backlog_room then return 'B' end
 
-  local order = { buyer = buyer, head = head, entry = ARGV[at + 2], units = {}, lines = {} }
-  for l = 1, lines do
-    local i, quantity = tonumber(ARGV[at + 2 + 2 * l]), tonumber(ARGV[at + 3 + 2 * l])
+  local text
+  for l = first, last, 2 do
+    local i, quantity = tonumber(args[l]), args[l + 1]
     stock[i] = stock[i] - quantity
-    order.units[skus[i]] = quantity
-    order.lines[l] = skus[i] .. ':' .. quantity
-    order[l] = i
+    changed[i] = true
+    local line = skus[i] .. ':' .. quantity
+    text = text and text .. ',' .. line or line
   end
+  local order = { buyer = buyer, head = head, entry = args[at + 1], lines = text, earlier = fresh[buyer] }
   accepted[#accepted + 1] = order
-  local of_buyer = fresh[buyer]
-  if of_buyer then of_buyer[#of_buyer + 1] = order else fresh[buyer] = { order } end
+  fresh[buyer] = order
+  if held then add_order(held, text) end
   return order
 end
 
 local decisions = {}
-for i = 1, #claims do
-  decisions[i] = decide(claims[i])
+local at = buyers_at + claim_count + 1
+for c = 1, claim_count do
+  local lines = tonumber(args[at + 2])
+  decisions[c] = decide(args[buyers_at + c], at, lines)
+  at = at + 3 + 2 * math.abs(lines)
 end
 
 -- From here nothing is refused any more.
 if #accepted > 0 then
-  local stocks, records, changed = {}, {}, {}
+  local stocks, records = {}, {}
   for _, order in ipairs(accepted) do
-    order.id = redis.call('XADD', KEYS[4], '*', 'order', order.entry)
-    known[order.buyer] = (known[order.buyer] or '') ..
-        order.head .. order.id .. ' ' .. table.concat(order.lines, ',') .. ';'
-    for l = 1, #order do changed[order[l]] = true end
+    local id = call('XADD', KEYS[4], '*', 'order', order.entry)
+    order.id = id
+    known[order.buyer] = (known[order.buyer] or '') .. order.head .. id .. ' ' .. order.lines .. ';'
   end
   for buyer in pairs(fresh) do
     records[#records + 1] = buyer
@@ -189,21 +205,21 @@ if #accepted > 0 then
     stocks[#stocks + 1] = 'stock:' .. skus[i]
     stocks[#stocks + 1] = stock[i]
   end
-  redis.call('HSET', KEYS[2], unpack(stocks))
-  redis.call('HSET', KEYS[3], unpack(records))
-  redis.call('HINCRBY', KEYS[1], 'appended', #accepted)
+  call('HSET', KEYS[2], unpack(stocks))
+  call('HSET', KEYS[3], unpack(records))
+  call('HINCRBY', KEYS[1], 'appended', #accepted)
 end
 
 local reply = { now_ms, opens_at or 0 }
-for i = 1, #decisions do
-  local order = decisions[i]
+for c = 1, claim_count do
+  local order = decisions[c]
   if type(order) == 'string' then
-    reply[2 + i] = order
+    reply[2 + c] = order
   elseif order.told then
-    reply[2 + i] = 'D ' .. order.id .. ' ' .. string.sub(order.head, 2 * KEY_DIGEST + 1, HEAD)
+    reply[2 + c] = 'D ' .. order.id .. ' ' .. sub(order.head, 2 * KEY_DIGEST + 1, HEAD)
   else
     order.told = true
-    reply[2 + i] = 'A ' .. order.id
+    reply[2 + c] = 'A ' .. order.id
   end
 end
 return reply

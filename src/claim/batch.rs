@@ -22,27 +22,22 @@ pub struct Batch {
 impl Batch {
     /// Lays out `claims`, with the log's bound (entries not yet persisted).
     pub fn new<'a>(claims: impl Iterator<Item = &'a Claim> + Clone, backlog_max: u64) -> Self {
-        let mut skus: Vec<Sku> = Vec::new();
-        let mut index_of: HashMap<&Sku, i64> = HashMap::new();
-        for (sku, _) in claims.clone().flat_map(|claim| &claim.lines) {
-            // One SKU is the usual case: no hashing for it.
-            if skus.first() != Some(sku) && !index_of.contains_key(sku) {
-                skus.push(sku.clone());
-                index_of.insert(sku, skus.len() as i64);
-            }
-        }
-        let mut args = Vec::with_capacity(2 + skus.len() + 6 * claims.size_hint().0);
+        let (skus, numbers) = number_skus(claims.clone().flat_map(|claim| &claim.lines));
+        let count = claims.clone().count();
+        let mut args = Vec::with_capacity(3 + skus.len() + 6 * count);
         args.push(Value::from(backlog_max as i64));
         args.push(Value::from(skus.len() as i64));
+        args.push(Value::from(count as i64));
         args.extend(skus.iter().map(|sku| Value::from(sku.as_str())));
+        args.extend(claims.clone().map(|claim| Value::from(claim.buyer.as_str())));
+        let mut numbers = numbers.into_iter();
         for claim in claims {
             let lines = claim.lines.len() as i64;
-            args.push(Value::from(claim.buyer.as_str()));
             args.push(Value::from(claim.head.as_str()));
             args.push(Value::from(claim.entry.as_str()));
             args.push(Value::from(if claim.over_rate { -lines } else { lines }));
-            for (sku, quantity) in &claim.lines {
-                args.push(Value::from(index_of.get(sku).copied().unwrap_or(1)));
+            for ((_, quantity), number) in claim.lines.iter().zip(&mut numbers) {
+                args.push(Value::from(number));
                 args.push(Value::from(i64::from(*quantity)));
             }
         }
@@ -65,6 +60,24 @@ impl Batch {
         let reply = redis.run(scripts, Script::Claim, script_keys, self.args).await?;
         Decisions::new(reply, scripts.stamp.partition, self.skus)
     }
+}
+
+/// Each SKU once, and for each line the number of its SKU, from 1.
+fn number_skus<'a>(lines: impl Iterator<Item = &'a (Sku, u32)>) -> (Vec<Sku>, Vec<i64>) {
+    let mut skus: Vec<Sku> = Vec::new();
+    let mut number_of = HashMap::new();
+    let number = |(sku, _): &'a (Sku, u32)| {
+        // One SKU is the usual case: no hashing for it.
+        if skus.first() == Some(sku) {
+            return 1;
+        }
+        *number_of.entry(sku).or_insert_with(|| {
+            skus.push(sku.clone());
+            skus.len() as i64
+        })
+    };
+    let numbers = lines.map(number).collect();
+    (skus, numbers)
 }
 
 /// The replies of a batch, in the order of its claims.
