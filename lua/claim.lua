@@ -103,7 +103,8 @@ local function add_order(held, lines)
   end
 end
 
--- Orders this buyer has, and units of each SKU in them where any is limited. Patterns that cannot match late: this is what a buyer with
+-- Orders this buyer has, and units of each SKU in them where any is limited. Patterns that cannot match late: this is
+-- what a buyer with
 -- many orders can make Redis do for each of his claims.
 local function holdings_of(buyer)
   local held = holdings[buyer]
