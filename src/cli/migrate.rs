@@ -15,7 +15,7 @@ pub(super) fn run(settings: &Settings) -> Result<(), CliError> {
     Ok(report(&migrated, settings.partitions, &mut io::stdout())?)
 }
 
-async fn bring_up_to_date(settings: &Settings) -> Result<Migrated, CliError> {
+pub(super) async fn bring_up_to_date(settings: &Settings) -> Result<Migrated, CliError> {
     let timeout = settings.postgres_timeout_ms.duration();
     let url = settings.postgres_url.expose();
     let migrated = migrate(url, timeout).await?;

@@ -2,18 +2,19 @@
 
 mod demo_sale;
 mod error;
+mod opening;
 mod servers;
 mod settings;
 mod welcome;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 
 pub use error::DevError;
 
+use self::opening::EarlierEpochs;
 use self::servers::Servers;
 use self::settings::DevSettings;
 use self::welcome::Welcome;
@@ -23,9 +24,6 @@ use super::stop_signals::StopSignals;
 use crate::config::Effective;
 use crate::node::Node;
 use crate::telemetry;
-
-/// How long the partitions may take to open: the lease of a node that was killed is waited out first.
-const OPEN_WAIT: Duration = Duration::from_secs(60);
 
 /// Arguments of `doorbuster dev`.
 #[derive(Debug, Args)]
@@ -64,40 +62,45 @@ impl DevCommand {
 
 /// Runs every role until a signal, or until something is wrong.
 async fn run_node(dev: &DevSettings, servers: &Servers, signals: &mut StopSignals) -> Result<(), CliError> {
-    let Some(started) = signals.unless_signalled(Node::start(&dev.settings)).await else { return Ok(()) };
-    let node = started?;
-    let opened = signals.unless_signalled(open(&node, dev)).await;
-    let outcome = match opened {
+    let start = async {
+        let earlier = EarlierEpochs::read(&dev.settings).await?;
+        Ok::<_, CliError>((Node::start(&dev.settings).await?, earlier))
+    };
+    let Some(started) = signals.unless_signalled(start).await else { return Ok(()) };
+    let (node, earlier) = started?;
+    let outcome = match signals.unless_signalled(open(&node, dev, servers, earlier)).await {
         None => Ok(()),
         Some(Err(error)) => Err(error.into()),
         Some(Ok(note)) => {
-            let welcome = Welcome::new(&node, dev, servers, note);
-            let shown = say(format_args!("{welcome}"));
+            let shown = say(Welcome::new(&node, dev, servers, note));
             if shown.is_ok() {
                 signals.next().await;
             }
             shown
         }
     };
+    // What is said from here on is a courtesy: a terminal that is gone does not keep anything from stopping.
     let _ = say("\nStopping. Ctrl-C again ends at once.\n");
     let stopped = signals.unless_signalled(node.stop()).await.ok_or(CliError::EndedAtOnce)?;
     let (finished, cut) = (stopped.requests_finished, stopped.requests_cut);
-    let _ = say(format_args!("  node       stopped: {finished} requests in flight finished, {cut} cut\n"));
+    let _ = say(format_args!("  Node       stopped: {finished} requests in flight finished, {cut} cut\n"));
     outcome
 }
 
 /// Waits until orders can be taken; what the developer should know about the demo sale.
-async fn open(node: &Node, dev: &DevSettings) -> Result<Option<String>, DevError> {
-    let made = demo_sale::ensure(&dev.settings).await?;
-    if !node.wait_ready(OPEN_WAIT).await {
-        return Err(DevError::NotOpen { waited_s: OPEN_WAIT.as_secs() });
-    }
-    Ok(made.wait_published().await)
+async fn open(
+    node: &Node,
+    dev: &DevSettings,
+    servers: &Servers,
+    earlier: EarlierEpochs,
+) -> Result<Option<String>, DevError> {
+    let demo = demo_sale::ensure(&dev.settings).await?;
+    earlier.wait_past(node, servers).await?;
+    Ok(demo.wait_published().await)
 }
 
 async fn stop_servers(servers: Servers, signals: &mut StopSignals) -> Result<(), CliError> {
     let stopped = signals.unless_signalled(servers.stop()).await.ok_or(CliError::EndedAtOnce)??;
-    // The work is done; a terminal that is gone is no reason to fail.
     let _ = say(stopped);
     Ok(())
 }
