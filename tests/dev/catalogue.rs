@@ -100,7 +100,7 @@ fn the_admin_api_is_guarded_and_changes_what_is_sold() {
         (status, &created["applied"], &created["sale"]["status"]),
         (201, &json!(true), &json!("open"))
     );
-    let buy = dev.line("Buy a shirt").replace("/demo/", "/caps/").replace("TEE", "CAP") + " 2>/dev/null";
+    let buy = dev.line("Buy a shirt").replace("/demo/", "/caps/").replace("TEE-RED", "CAP") + " 2>/dev/null";
     assert!(shell(&buy).starts_with("HTTP/1.1 202"));
     assert!(shell(&buy).contains("/problems/limit-reached"));
 

@@ -38,7 +38,7 @@ async fn a_newcomer_buys_stops_and_finds_the_order_again() {
     assert!(shell(dev.line("See it in Postgres")).contains(if dev.line("See it").starts_with("psql") {
         "confirmed"
     } else {
-        "Drop shirt"
+        "Red tee"
     }));
     assert!(shell(dev.line("See the sales as an operator")).contains(r#""sold":1"#));
 

@@ -11,7 +11,7 @@ use crate::node::Node;
 
 /// The sale and the item that the line buys.
 pub(super) const SALE: &str = "demo";
-pub(super) const SKU: &str = "TEE";
+pub(super) const SKU: &str = "TEE-RED";
 const BUYER: &str = "alice";
 const ORDERS: &str = "SELECT id, state, buyer, persisted_at FROM orders ORDER BY id DESC LIMIT 5";
 
