@@ -20,9 +20,12 @@ run: ## build and start everything: Redis, Postgres, all roles, a demo sale
 		set -e; \
 		sh deploy/install-deps.sh --build-only; \
 		docker compose up -d --wait; \
-		export DOORBUSTER_REDIS_URL="$(COMPOSE_REDIS_URL)"; \
-		export DOORBUSTER_POSTGRES_URL="$(COMPOSE_POSTGRES_URL)"; \
-		exec $(CARGO) run --locked --release -- dev --external; \
+		trap : INT TERM; \
+		status=0; \
+		DOORBUSTER_REDIS_URL="$(COMPOSE_REDIS_URL)" DOORBUSTER_POSTGRES_URL="$(COMPOSE_POSTGRES_URL)" \
+			$(CARGO) run --locked --release -- dev --external || status=$$?; \
+		docker compose stop; \
+		exit $$status; \
 	else \
 		set -e; \
 		$(MAKE) --no-print-directory deps; \
@@ -30,17 +33,17 @@ run: ## build and start everything: Redis, Postgres, all roles, a demo sale
 	fi
 
 test: deps ## run all tests against real servers
-	$(CARGO) test --locked
+	$(CARGO) test --workspace --locked
 
 fmt: ## format the code
-	$(CARGO) fmt
+	$(CARGO) fmt --all
 
 lint: ## check the formatting and run clippy, warnings denied
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 build: deps ## build the release binary
 	$(CARGO) build --locked --release
 
-clean: ## remove what the build made; the data in .doorbuster stays
+clean: ## remove what the build made; the data of `make run` stays
 	$(CARGO) clean

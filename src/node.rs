@@ -134,6 +134,11 @@ impl Node {
         tokio::time::timeout(limit, all).await.is_ok()
     }
 
+    /// The epoch under which this process knows each partition to be open, in their order.
+    pub fn epochs(&self) -> Vec<Option<i64>> {
+        self.gates.iter().map(|gate| gate.open().map(|scripts| scripts.stamp.epoch)).collect()
+    }
+
     /// Stops: first the listeners, which finish the claims in flight, then the workers, which finish their batches.
     pub async fn stop(mut self) -> Stopped {
         self.stop_servers.cancel();

@@ -142,6 +142,38 @@ fn every_make_target_has_its_line_of_help() {
     }
 }
 
+/// Runs `make run` with a docker that answers `info` as given, and a cargo that does nothing; what they were told.
+fn make_run(docker_info: &str) -> String {
+    let docker = format!("[ \"$1\" != info ] || exec {docker_info}; echo docker $* >>\"$LOG\"");
+    let cargo = "echo cargo $* $DOORBUSTER_REDIS_URL $DOORBUSTER_POSTGRES_URL >>\"$LOG\"";
+    let path = commands(&[("docker", &docker), ("cargo", cargo)]);
+    let log = path.path().join("log");
+    let search = format!("{}:{}", path.path().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("make")
+        .arg("run")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("PATH", search)
+        .env("LOG", &log)
+        .env_remove("CARGO")
+        .env_remove("MAKEFLAGS")
+        .env_remove("MAKELEVEL")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    std::fs::read_to_string(log).unwrap()
+}
+
+#[test]
+fn make_run_takes_containers_where_docker_answers_and_private_servers_elsewhere() {
+    assert_eq!(make_run("false"), "cargo run --locked --release -- dev\n");
+    assert_eq!(
+        make_run("true"),
+        "docker compose version\ndocker compose up -d --wait\n\
+         cargo run --locked --release -- dev --external redis://127.0.0.1:16379 \
+         postgres://doorbuster:doorbuster@127.0.0.1:15432/doorbuster\ndocker compose stop\n"
+    );
+}
+
 #[test]
 fn the_compose_file_is_pinned_local_and_where_the_makefile_expects_it() {
     let (compose, makefile) = (project_file("docker-compose.yml"), project_file("Makefile"));

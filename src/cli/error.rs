@@ -3,7 +3,11 @@
 use std::io;
 use std::process::ExitCode;
 
+use super::DevError;
+use super::catalogue::CatalogueCliError;
 use crate::config::ConfigErrors;
+use crate::node::NodeError;
+use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::telemetry::TelemetryError;
 
 /// Why a command did not succeed. Each command that can fail in its own way adds a variant.
@@ -18,6 +22,33 @@ pub enum CliError {
     /// Logging cannot be set up.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// The process cannot have the threads or signal handlers that it needs.
+    #[error("cannot start the runtime ({0}); check the limits of this process (ulimit -a)")]
+    Runtime(io::Error),
+    /// The node cannot start.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The schema cannot be brought up to date.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The number of partitions does not stand.
+    #[error(transparent)]
+    Partitions(#[from] PartitionsError),
+    /// The way to Postgres.
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+    /// The catalogue, or a definition for it.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueCliError),
+    /// `doorbuster dev` cannot go on.
+    #[error(transparent)]
+    Dev(#[from] DevError),
+    /// A further signal came while the first was being obeyed.
+    #[error(
+        "ended at once by a second signal: requests in flight may have been cut; their clients learn the \
+         outcome by a retry with the same key"
+    )]
+    EndedAtOnce,
     /// The result could not be printed.
     #[error("cannot write to stdout ({0}); check where it is redirected to")]
     Output(#[from] io::Error),
@@ -36,12 +67,16 @@ impl CliError {
                 let _ = error.print();
                 u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
             }
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Output(error) | Self::Catalogue(CatalogueCliError::Write(error))
+                if error.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                ExitCode::SUCCESS
+            }
             Self::Config(_) => {
                 eprintln!("error: {self}");
                 ExitCode::from(EXIT_USAGE)
             }
-            Self::Telemetry(_) | Self::Output(_) => {
+            _ => {
                 eprintln!("error: {self}");
                 ExitCode::FAILURE
             }

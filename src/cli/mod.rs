@@ -2,8 +2,13 @@
 
 pub mod catalogue;
 mod config;
+mod dev;
 mod error;
+mod migrate;
+mod run;
+mod runtime;
 mod settings_flags;
+mod stop_signals;
 
 use std::env;
 use std::ffi::OsString;
@@ -13,6 +18,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Effective;
 
+pub use dev::DevError;
 pub use error::CliError;
 
 /// A Redis-first flash-sale engine: never oversells, loses nothing it acknowledged.
@@ -30,6 +36,18 @@ struct Cli {
 /// One variant for each command; its arguments and its `run` live in a file of their own.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Start everything on this machine: Redis, Postgres, every role and a demo sale
+    Dev(dev::DevCommand),
+    /// Run a node until SIGINT or SIGTERM, in the role that the settings give
+    Run,
+    /// Bring the database's schema up to date
+    Migrate,
+    /// Put and list products
+    #[command(subcommand)]
+    Product(catalogue::ProductCommand),
+    /// Create, list, show, open, pause and close sales
+    #[command(subcommand)]
+    Sale(catalogue::SaleCommand),
     /// Show the settings in effect and where each comes from, secrets masked
     Config(config::ConfigCommand),
 }
@@ -38,6 +56,11 @@ impl Command {
     /// Runs it. A command that waits for servers makes its runtime itself; the others need none.
     fn run(self, effective: &Effective) -> Result<(), CliError> {
         match self {
+            Self::Dev(command) => command.run(effective),
+            Self::Run => run::run(&effective.settings),
+            Self::Migrate => migrate::run(&effective.settings),
+            Self::Product(command) => catalogue::product(command, &effective.settings),
+            Self::Sale(command) => catalogue::sale(command, &effective.settings),
             Self::Config(command) => command.run(effective),
         }
     }

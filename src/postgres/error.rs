@@ -16,6 +16,12 @@ pub enum PgError {
         "postgres_url is not a usable PostgreSQL URL ({0}): give postgres://user:password@host:port/database"
     )]
     Url(String),
+    /// The URL asks for TLS, and this machine is not set up for it; no retry helps.
+    #[error(
+        "TLS to PostgreSQL cannot be set up ({0}): install the system's ca-certificates, or name a PEM file \
+         of authorities in SSL_CERT_FILE"
+    )]
+    Tls(String),
     /// The server is away, restarting, out of resources, or too slow. Transient.
     #[error("PostgreSQL is not answering ({0}): check that it runs and that postgres_url is right")]
     Unreachable(PgFault),
@@ -71,7 +77,7 @@ impl PgError {
     /// The name of the violated constraint.
     pub fn constraint(&self) -> Option<&str> {
         match self {
-            Self::Url(_) => None,
+            Self::Url(_) | Self::Tls(_) => None,
             Self::Unreachable(fault) | Self::Contention(fault) | Self::Data(fault) | Self::Other(fault) => {
                 fault.constraint.as_deref()
             }
@@ -138,6 +144,8 @@ fn classify_unanswered(error: &tokio_postgres::Error) -> Variant {
         return PgError::Unreachable;
     }
     match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+        // Of the same kinds as below, but about the wire: a certificate can be put right while we retry.
+        Some(cause) if is_tls(cause) => PgError::Unreachable,
         // A value that no message can carry, not a broken wire.
         Some(cause) if matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
             PgError::Data
@@ -145,6 +153,12 @@ fn classify_unanswered(error: &tokio_postgres::Error) -> Variant {
         Some(_) => PgError::Unreachable,
         None => PgError::Other,
     }
+}
+
+fn is_tls(cause: &io::Error) -> bool {
+    cause.get_ref().is_some_and(|inner| {
+        inner.is::<rustls::Error>() || inner.is::<rustls::pki_types::InvalidDnsNameError>()
+    })
 }
 
 /// An error with all its causes, `outer: inner: innermost`; tokio-postgres displays the outermost only.
@@ -193,6 +207,13 @@ mod tests {
         for state in ["42P01", "57P01", "40P01", "28P01", ""] {
             assert!(!sorted(state).is_bad_data(), "{state}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_is_refused_is_not_bad_data() {
+        let refused = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        assert!(is_tls(&io::Error::new(io::ErrorKind::InvalidData, refused)));
+        assert!(!is_tls(&io::Error::new(io::ErrorKind::InvalidData, "a NUL byte")));
     }
 
     #[test]

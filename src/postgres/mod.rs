@@ -5,6 +5,7 @@ mod locks;
 mod migrate;
 mod partitions;
 mod pool;
+mod tls;
 
 pub use error::{PgError, PgFault, error_chain};
 pub use locks::{AdvisoryLock, PartitionLock};

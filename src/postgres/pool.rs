@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{Client, Config};
 
 use super::error::{PgError, error_chain};
+use super::tls::connector;
 
 /// A bounded pool of connections; cheap to clone.
 pub type PgPool = Pool;
@@ -23,14 +25,17 @@ const APPLICATION_NAME: &str = "doorbuster";
 ///
 /// The limits are sent as startup options; a connection pooler in between has to pass `options` on.
 ///
+/// Encrypted where the URL says `sslmode=require`; the server's certificate is then verified.
+///
 /// # Errors
-/// [`PgError::Url`].
+/// [`PgError::Url`], [`PgError::Tls`].
 pub fn connect_pool(url: &str, connections_max: usize, timeout: Duration) -> Result<PgPool, PgError> {
     let config = configure(url, timeout, timeout, timeout / 2)?;
     // Fast: a dead connection is known by its closed socket; a round trip before each use would cost
     // more than the statement timeout saves.
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    Pool::builder(Manager::from_config(config, NoTls, recycling))
+    let tls = connector(config.get_ssl_mode())?;
+    Pool::builder(Manager::from_config(config, tls, recycling))
         .max_size(connections_max.max(1))
         .wait_timeout(Some(timeout))
         .create_timeout(Some(timeout))
@@ -51,8 +56,9 @@ pub async fn connect(
     lock_timeout: Duration,
 ) -> Result<(Client, JoinHandle<()>), PgError> {
     let config = configure(url, timeout, Duration::ZERO, lock_timeout)?;
+    let tls = connector(config.get_ssl_mode())?;
     let (client, connection) =
-        within(timeout, async { config.connect(NoTls).await.map_err(PgError::from) }).await?;
+        within(timeout, async { config.connect(tls).await.map_err(PgError::from) }).await?;
     let carried = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(error = error_chain(&error), "a PostgreSQL connection broke");
@@ -89,6 +95,10 @@ fn configure(
         (timeout * 2).as_millis(),
         config.get_options().unwrap_or_default(),
     );
+    // "prefer", which is also the default, would encrypt without a check, or not at all, as the server likes.
+    if config.get_ssl_mode() != SslMode::Require {
+        config.ssl_mode(SslMode::Disable);
+    }
     config
         .application_name(APPLICATION_NAME)
         .options(options.trim_end())

@@ -5,7 +5,7 @@ mod error;
 mod input;
 mod tables;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,8 +15,13 @@ use serde_json::json;
 pub use args::{OneSale, Output, PageArgs, ProductCommand, SaleCommand};
 pub use error::CatalogueCliError;
 
+use super::CliError;
+use super::runtime::block_on;
+use crate::admin::PUBLISH_WAIT;
 use crate::catalogue::{CatalogueStore, ControlAction, Created, NewSale, SaleId, read_products};
+use crate::config::Settings;
 use crate::postgres::{PgError, connect_pool};
+use crate::telemetry;
 
 /// Who is written into the stock's history.
 const ACTOR: &str = "cli";
@@ -30,6 +35,30 @@ pub struct CatalogueAccess {
     pub timeout: Duration,
     /// How long a command waits for its change to reach Redis.
     pub publish_wait: Duration,
+}
+
+impl CatalogueAccess {
+    fn of(settings: &Settings) -> Self {
+        Self {
+            postgres_url: settings.postgres_url.expose().to_owned(),
+            timeout: settings.postgres_timeout_ms.duration(),
+            publish_wait: PUBLISH_WAIT,
+        }
+    }
+}
+
+/// `doorbuster product …` on the terminal.
+pub(super) fn product(command: ProductCommand, settings: &Settings) -> Result<(), CliError> {
+    telemetry::init(settings)?;
+    block_on(run_product(command, &CatalogueAccess::of(settings), &mut io::stdout()))??;
+    Ok(())
+}
+
+/// `doorbuster sale …` on the terminal.
+pub(super) fn sale(command: SaleCommand, settings: &Settings) -> Result<(), CliError> {
+    telemetry::init(settings)?;
+    block_on(run_sale(command, &CatalogueAccess::of(settings), &mut io::stdout()))??;
+    Ok(())
 }
 
 /// Runs `doorbuster product …`, writing the answer to `out`.
