@@ -27,7 +27,8 @@ pub(super) async fn run(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyErr
 /// Trims below the retention, and below what Postgres says of itself: never by what Redis says.
 async fn trim(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
     let keys = keeper.keys();
-    let kept_from = redis_time_ms(keeper).await?.saturating_sub(keeper.options.log_retention.as_millis() as u64);
+    let kept_from =
+        redis_time_ms(keeper).await?.saturating_sub(keeper.options.log_retention.as_millis() as u64);
     let watermark = Watermark::read(&keeper.pool, keeper.partition).await?;
     let bound = EntryId { ms: kept_from, seq: 0 }.min(watermark.entry);
     let args: Vec<Value> = vec![GROUP.into(), bound.to_string().into()];
