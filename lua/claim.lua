@@ -20,7 +20,7 @@
 --         L i            limit of SKU i reached (0: orders per buyer)
 --         S i, I i left  SKU i sold out, has less than asked
 --         B              backlog is full
---         X              the sale or a SKU's stock is not here: closed, never zero
+--         X              the sale, its buyers or a SKU's stock is not here: closed, never zero
 -- Error FENCED stamp|lease
 -- @include fence
 local fenced, now_ms = fence(KEYS[1])
@@ -64,9 +64,11 @@ end
 -- What each buyer of the batch already has.
 local buyers_at = 3 + sku_count
 local known = {} -- buyer -> records as stored, or false
-local found = call('HMGET', KEYS[3], unpack(args, buyers_at + 1, buyers_at + claim_count))
+local found = call('HMGET', KEYS[3], ' ', unpack(args, buyers_at + 1, buyers_at + claim_count))
+-- Without this field (see publish_sale) the key was deleted: nobody's orders are known.
+if not found[1] then closed_reply = 'X' end
 for c = 1, claim_count do
-  known[args[buyers_at + c]] = found[c]
+  known[args[buyers_at + c]] = found[1 + c]
 end
 local fresh = {} -- buyer -> the last order that this batch accepted; each knows the one before it
 local holdings = {} -- buyer -> his orders and units, counted when they are first needed

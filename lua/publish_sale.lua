@@ -1,9 +1,11 @@
-#!lua
+#!lua flags=allow-oom
 -- Tells this partition a sale's definition: control, window, limits. Stock comes by change_stock.
+-- allow-oom: a sale must be paused or closed also on a full Redis.
 --
 -- Guarantee: an older version never replaces a newer one.
--- KEYS  1 meta   2 sale
--- ARGV  1 version   2 control   3 opens_at (ms)   4 closes_at (ms)   then pairs: SKU, limit ("" for none)
+-- KEYS  1 meta   2 sale   3 buyers
+-- ARGV  1 version   2 control   3 opens_at (ms)   4 closes_at (ms)
+--       then three for each SKU: SKU, limit ("" for none), "0" where this partition has no unit of it, else ""
 -- Reply the version that is in force now
 -- Error FENCED stamp|lease
 -- @include fence
@@ -15,14 +17,20 @@ if current >= tonumber(ARGV[1]) then return current end
 
 local fields = { 'version', ARGV[1], 'control', ARGV[2], 'opens_at', ARGV[3], 'closes_at', ARGV[4] }
 local lifted = {} -- limits that an older version may have set
-for i = 5, #ARGV, 2 do
+local without = {} -- SKUs of which all units are in other partitions: sold out here, not unknown
+for i = 5, #ARGV, 3 do
   if ARGV[i + 1] == '' then
     lifted[#lifted + 1] = 'limit:' .. ARGV[i]
   else
     fields[#fields + 1] = 'limit:' .. ARGV[i]
     fields[#fields + 1] = ARGV[i + 1]
   end
+  if ARGV[i + 2] == '0' then without[#without + 1] = 'stock:' .. ARGV[i] end
 end
 redis.call('HSET', KEYS[2], unpack(fields))
+for _, stock in ipairs(without) do redis.call('HSETNX', KEYS[2], stock, 0) end
+-- A field that no buyer can have: while it is there, a buyer who is not found has no orders. Written once, so that a
+-- deleted key is not taken for an empty one.
+if current == 0 then redis.call('HSET', KEYS[3], ' ', '') end
 if #lifted > 0 then redis.call('HDEL', KEYS[2], unpack(lifted)) end
 return tonumber(ARGV[1])

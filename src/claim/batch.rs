@@ -125,7 +125,9 @@ impl From<RedisError> for ClaimError {
             RedisError::Fenced(_) | RedisError::Superseded(_) => Self::Fenced,
             RedisError::Timeout | RedisError::Disconnected(_) => Self::Indeterminate,
             RedisError::Unexpected(text) => Self::Unexpected(text),
-            RedisError::Refused(text) | RedisError::Config(text) => Self::Refused(text),
+            RedisError::Refused(text) | RedisError::Config(text) | RedisError::Layout(text) => {
+                Self::Refused(text)
+            }
         }
     }
 }

@@ -87,8 +87,11 @@ async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, desk: 
             received = receiver.recv_many(&mut waiting, room), if room > 0 => if received == 0 { break },
             Some(()) = calls.next(), if !calls.is_empty() => {}
         }
-        let worth_a_call = calls.is_empty() || waiting.len() >= limits.batch_max / 2;
-        if worth_a_call && calls.len() < limits.calls_max && !waiting.is_empty() {
+        // A loop, since a batch without a call (nobody waits for it any more) brings no wake-up for the rest.
+        while calls.len() < limits.calls_max
+            && !waiting.is_empty()
+            && (calls.is_empty() || waiting.len() >= limits.batch_max / 2)
+        {
             send_batch(&mut waiting, &desk, &calls);
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::catalogue::SaleId;
 use crate::log::EntryId;
+use crate::postgres::PgError;
 use crate::redis::{GROUP, RedisError, Script};
 use crate::stock::{ApplyError, apply_intents, publish_sales};
 
@@ -19,6 +21,9 @@ use super::{Held, Keeper, lease, retention};
 const CHANGES: Duration = Duration::from_millis(50);
 /// How much of the log may have to be read again after a crash.
 const WATERMARK: Duration = Duration::from_millis(500);
+/// How soon a deleted key is noticed where no claim meets it; and how many sales are looked at.
+const PRESENCE: Duration = Duration::from_secs(1);
+const PRESENCE_SALES_MAX: i64 = 1000;
 /// How often the log is trimmed and old sales are retired.
 const RETENTION: Duration = Duration::from_secs(5);
 
@@ -32,6 +37,7 @@ pub(super) async fn hold(
     let lost = tokio::select! {
         error = lease::renew(keeper, opened) => Some(error),
         () = step_down(keeper, opened, lock) => return Held::StepDown,
+        () = keys_missing(keeper) => return Held::Reopen,
         never = changes(keeper, opened) => match never {},
         never = watermarks(keeper, opened) => match never {},
         never = retentions(keeper, opened) => match never {},
@@ -63,12 +69,53 @@ async fn step_down(keeper: &Keeper, opened: &Opened, lock: &mut KeeperLock) {
 }
 
 async fn epoch(keeper: &Keeper) -> Result<i64, ApplyError> {
-    let db = keeper.pool.get().await.map_err(crate::postgres::PgError::from)?;
+    let db = keeper.pool.get().await.map_err(PgError::from)?;
     let row = db
         .query_one("SELECT epoch FROM partitions WHERE partition = $1", &[&keeper.partition.to_sql()])
         .await
-        .map_err(crate::postgres::PgError::from)?;
+        .map_err(PgError::from)?;
     Ok(row.get(0))
+}
+
+/// Ends when a sale that was published is no longer in Redis: whoever deleted it, an opening rebuilds it.
+async fn keys_missing(keeper: &Keeper) {
+    let mut ticks = every(PRESENCE);
+    loop {
+        ticks.tick().await;
+        match missing_sale(keeper).await {
+            Ok(None) => {}
+            Ok(Some(sale)) => {
+                tracing::error!(partition = %keeper.partition, %sale, "a sale's keys were deleted from redis");
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(partition = %keeper.partition, %error, "cannot look for missing keys")
+            }
+        }
+    }
+}
+
+async fn missing_sale(keeper: &Keeper) -> Result<Option<SaleId>, ApplyError> {
+    let db = keeper.pool.get().await.map_err(PgError::from)?;
+    let published = db
+        .query(
+            "SELECT p.sale_id FROM sale_publications p JOIN sales s ON s.id = p.sale_id
+             WHERE p.partition = $1 AND p.version > 0 AND s.retired_at IS NULL ORDER BY 1 LIMIT $2",
+            &[&keeper.partition.to_sql(), &PRESENCE_SALES_MAX],
+        )
+        .await
+        .map_err(PgError::from)?;
+    let keys = keeper.keys();
+    for row in published {
+        let Ok(sale) = row.get::<_, &str>(0).parse::<SaleId>() else { continue };
+        let of_sale = keys.sale(&sale);
+        let definition = keeper.redis.on_key("HEXISTS", &of_sale.sale, vec!["version".into()]).await?;
+        let buyers = keeper.redis.on_key("HEXISTS", &of_sale.buyers, vec![" ".into()]).await?;
+        if definition.as_i64() == Some(0) || buyers.as_i64() == Some(0) {
+            return Ok(Some(sale));
+        }
+    }
+    Ok(None)
 }
 
 enum Never {}

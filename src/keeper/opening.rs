@@ -70,6 +70,7 @@ impl OpenError {
     /// Before the next try: short where only a server has to come back.
     pub(super) fn pause(&self) -> Duration {
         match self {
+            Self::Redis(RedisError::Layout(_)) => Duration::from_secs(5),
             Self::Redis(_) | Self::LockLost => Duration::from_millis(50),
             Self::Postgres(_) | Self::Drain(_) => super::RETRY,
             Self::Durability(_) | Self::Gap { .. } | Self::NoPartition => Duration::from_secs(5),
@@ -78,7 +79,10 @@ impl OpenError {
 
     pub(super) fn report(&self, partition: Partition) {
         match self {
-            Self::Durability(_) | Self::Gap { .. } | Self::NoPartition => {
+            Self::Durability(_)
+            | Self::Gap { .. }
+            | Self::NoPartition
+            | Self::Redis(RedisError::Layout(_)) => {
                 tracing::error!(%partition, error = %self, "refuses to open");
             }
             _ => tracing::warn!(%partition, error = %self, "cannot open yet"),
@@ -273,6 +277,11 @@ impl Opening<'_> {
                 .await?
                 .convert()
                 .map_err(RedisError::from)?;
+            let buyers = self.keeper.redis.on_key("HEXISTS", &sale_keys.buyers, vec![" ".into()]).await?;
+            if buyers.as_i64() != Some(1) {
+                tracing::error!(partition = %self.keeper.partition, %sale, "the buyers of a sale are missing");
+                return Ok(false);
+            }
             for ((sku, expected), found) in items.iter().zip(found) {
                 if found != Some(*expected) {
                     tracing::error!(partition = %self.keeper.partition, %sale, %sku, expected, ?found, "stock differs");

@@ -73,23 +73,35 @@ async fn restore_sales(opening: &Opening<'_>, db: &Object, partition: Partition)
         put("control".into(), row.get::<_, &str>(2).into());
         put("opens_at".into(), row.get::<_, jiff::Timestamp>(3).as_millisecond().into());
         put("closes_at".into(), row.get::<_, jiff::Timestamp>(4).as_millisecond().into());
-        let limits = db
+        let mut stock = stock.remove(&sale).unwrap_or_default();
+        let items = db
             .query(
-                "SELECT sku, per_buyer_limit FROM sale_items WHERE sale_id = $1 AND per_buyer_limit IS NOT NULL",
-                &[&sale.as_str()],
+                "SELECT i.sku, i.per_buyer_limit, s.allotted = 0 FROM sale_items i
+                 JOIN sale_stock s ON s.sale_id = i.sale_id AND s.sku = i.sku AND s.partition = $2
+                 WHERE i.sale_id = $1",
+                &[&sale.as_str(), &partition.to_sql()],
             )
             .await
             .map_err(PgError::from)?;
-        for limit in limits {
-            put(format!("limit:{}", limit.get::<_, &str>(0)), limit.get::<_, i32>(1).into());
+        for item in &items {
+            let sku: &str = item.get(0);
+            if let Some(limit) = item.get::<_, Option<i32>>(1) {
+                put(format!("limit:{sku}"), limit.into());
+            }
+            // All its units are in other partitions: sold out here, not unknown.
+            if item.get(2) && !stock.iter().any(|(known, _)| known.as_str() == sku) {
+                stock.extend(sku.parse().map(|sku| (sku, 0)));
+            }
         }
-        for (sku, units) in stock.remove(&sale).unwrap_or_default() {
+        for (sku, units) in stock {
             put(format!("stock:{sku}"), units.into());
         }
         let keys = opening.keys.sale(&sale);
         for chunk in fields.chunks(FIELDS_STEP) {
             opening.step("HSET", &keys.sale, chunk.to_vec()).await?;
         }
+        // The field that tells an empty key from a deleted one, see publish_sale.lua.
+        opening.step("HSET", &keys.buyers, vec![" ".into(), "".into()]).await?;
         restore_orders(opening, db, partition, &sale).await?;
     }
     Ok(())

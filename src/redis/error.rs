@@ -1,5 +1,6 @@
 //! What can go wrong between a node and Redis.
 
+use crate::redis::LAYOUT;
 use fred::error::{Error as FredError, ErrorKind};
 
 /// A call to Redis failed. Only `Timeout` and `Disconnected` leave open whether it took effect.
@@ -11,6 +12,11 @@ pub enum RedisError {
     /// A keeper found that another one has gone further.
     #[error("superseded ({0}): another keeper has this partition")]
     Superseded(String),
+    /// The keys were laid out by another version of Doorbuster.
+    #[error(
+        "redis holds keys of layout {0}, this version knows {LAYOUT}: run the version that wrote them, or empty redis and let it be rebuilt"
+    )]
+    Layout(String),
     /// No reply in time.
     #[error("redis did not answer in time: is it stopped, or overloaded?")]
     Timeout,
@@ -41,6 +47,7 @@ impl From<FredError> for RedisError {
         match details.split_once(' ').map_or(details.as_str(), |(code, _)| code) {
             // Without its group a log is not what the keeper opened.
             "FENCED" | "NOSCRIPT" | "NOGROUP" => return Self::Fenced(details),
+            "LAYOUT" => return Self::Layout(details.split(' ').nth(1).unwrap_or_default().to_owned()),
             "SUPERSEDED" => return Self::Superseded(details),
             _ => {}
         }

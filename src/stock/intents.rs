@@ -40,7 +40,12 @@ pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
         let all = vec![keys.meta, sale.sale, sale.buyers, sale.causes, keys.log];
         let cause = change.stock.cause.clone();
         let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
-        tracing::debug!(%partition, cause, reply = ?reply.as_string(), "stock change sent");
+        match reply.as_str().as_deref() {
+            Some("absent") => {
+                tracing::warn!(%partition, cause, "the sale or its stock is not in redis yet, or was lost")
+            }
+            reply => tracing::debug!(%partition, cause, reply, "stock change sent"),
+        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use fred::types::Value;
 
 use crate::catalogue::SaleId;
+use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, RedisError, Script, StampedScripts};
 
@@ -36,11 +37,11 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
             row.get::<_, jiff::Timestamp>(3).as_millisecond().into(),
             row.get::<_, jiff::Timestamp>(4).as_millisecond().into(),
         ];
-        args.extend(limits(pool, &sale).await?);
+        args.extend(items(pool, &sale, partition).await?);
         let keys = Keys::new(partition);
-        let reply = redis
-            .run(scripts, Script::PublishSale, vec![keys.meta.clone(), keys.sale(&sale).sale], args)
-            .await?;
+        let of_sale = keys.sale(&sale);
+        let all = vec![keys.meta, of_sale.sale, of_sale.buyers];
+        let reply = redis.run(scripts, Script::PublishSale, all, args).await?;
         let in_force =
             reply.as_i64().ok_or_else(|| RedisError::Unexpected("reply of publish_sale".into()))?;
         db.execute(
@@ -54,15 +55,21 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
     Ok(())
 }
 
-async fn limits(pool: &PgPool, sale: &SaleId) -> Result<Vec<Value>, ApplyError> {
+/// Of each item: SKU, limit, and whether all its units are in other partitions.
+async fn items(pool: &PgPool, sale: &SaleId, partition: Partition) -> Result<Vec<Value>, ApplyError> {
     let db = pool.get().await.map_err(PgError::from)?;
     let rows = db
-        .query("SELECT sku, per_buyer_limit FROM sale_items WHERE sale_id = $1", &[&sale.as_str()])
+        .query(
+            "SELECT i.sku, i.per_buyer_limit, s.allotted = 0 FROM sale_items i
+             JOIN sale_stock s ON s.sale_id = i.sale_id AND s.sku = i.sku AND s.partition = $2
+             WHERE i.sale_id = $1",
+            &[&sale.as_str(), &partition.to_sql()],
+        )
         .await
         .map_err(PgError::from)?;
-    let pair = |row: &tokio_postgres::Row| {
+    let of_item = |row: &tokio_postgres::Row| {
         let limit = row.get::<_, Option<i32>>(1).map_or(Value::from(""), Value::from);
-        [Value::from(row.get::<_, &str>(0)), limit]
+        [Value::from(row.get::<_, &str>(0)), limit, Value::from(if row.get(2) { "0" } else { "" })]
     };
-    Ok(rows.iter().flat_map(pair).collect())
+    Ok(rows.iter().flat_map(of_item).collect())
 }

@@ -46,8 +46,14 @@ async fn another_keeper_takes_over_when_the_first_is_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_redis_lost_is_rebuilt_from_postgres() {
     for partitions in [1, 4] {
-        let losses: [&[&str]; 4] =
-            [&["FLUSHALL"], &["DEL", "{p0}:log"], &["DEL", "{p0}:meta"], &["SCRIPT", "FLUSH"]];
+        let losses: [&[&str]; 6] = [
+            &["DEL", "{p0}:sale:demo"],
+            &["DEL", "{p0}:sale:demo:buyers"],
+            &["FLUSHALL"],
+            &["DEL", "{p0}:log"],
+            &["DEL", "{p0}:meta"],
+            &["SCRIPT", "FLUSH"],
+        ];
         for loss in losses {
             let world = World::with_partitions(partitions).await;
             let sale = world.open_sale("demo", &[("TEE", 40, Some(3)), ("MUG", 40, None)]).await;

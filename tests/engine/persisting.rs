@@ -156,7 +156,7 @@ async fn a_second_order_of_one_key_ends_as_cancelled_and_its_unit_comes_back() {
     let first = client.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
     world.drained().await;
     // Redis forgets the key, as after coming back with older data, and sells again.
-    world.redis_says(&["DEL", "{p0}:sale:demo:buyers"]).await;
+    world.redis_says(&["HDEL", "{p0}:sale:demo:buyers", "alice"]).await;
     let second = client.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
     assert_eq!(second.status, 202);
     assert_ne!(first.id(), second.id());

@@ -148,9 +148,10 @@ impl OpenPartition {
         let mut args: Vec<Value> =
             vec![(*version).into(), (*control).into(), (*opens_at_ms).into(), (*closes_at_ms).into()];
         for (sku, limit) in limits {
-            args.extend([sku.as_str().into(), limit.map_or(Value::from(""), Value::from)]);
+            args.extend([sku.as_str().into(), limit.map_or(Value::from(""), Value::from), "".into()]);
         }
-        let keys = vec![self.keys.meta.clone(), self.keys.sale(sale).sale];
+        let of_sale = self.keys.sale(sale);
+        let keys = vec![self.keys.meta.clone(), of_sale.sale, of_sale.buyers];
         Ok(self.run(Script::PublishSale, keys, args).await?.as_i64().unwrap())
     }
 
