@@ -31,24 +31,32 @@ pub(super) async fn place(
         check_items(&desk, &lines)?;
     }
     if desk.definition.sale.retired_at.is_some() {
-        return from_postgres(api, &desk, &buyer, &key, &lines).await;
+        return Box::pin(from_postgres(api, &desk, &buyer, &key, &lines)).await;
     }
     let mut claim = Claim::new(&desk.definition.sale.id, buyer.clone(), &key, lines.clone());
     claim.over_rate = api.attempts.is_over(&buyer);
     match decide(api, &desk, claim).await {
-        Ok(Decision::Absent) => {
-            // Not published yet, lost, or retired since this node last looked.
-            let desk = api.desks.load(&desk.definition.sale.id).await?;
-            match desk.definition.sale.retired_at {
-                Some(_) => from_postgres(api, &desk, &buyer, &key, &lines).await,
-                None => Ok(answer::to_decision(Decision::Absent)),
-            }
-        }
+        Ok(Decision::Absent) => Box::pin(absent(api, &desk, &buyer, &key, &lines)).await,
         Ok(decision) if api.partitions.count() > 1 => {
-            Ok(answer::of_one_partition(decision, &lines, sales::left(api, &desk)).await)
+            Ok(Box::pin(answer::of_one_partition(decision, &lines, sales::left(api, &desk))).await)
         }
         Ok(decision) => Ok(answer::to_decision(decision)),
         Err(error) => Ok(answer::to_error(&error)),
+    }
+}
+
+/// A sale that is not in Redis: not published yet, lost, or retired since this node last looked.
+async fn absent(
+    api: &Api,
+    desk: &Desk,
+    buyer: &BuyerId,
+    key: &IdempotencyKey,
+    lines: &Lines,
+) -> Result<Response<Body>, Problem> {
+    let desk = api.desks.load(&desk.definition.sale.id).await?;
+    match desk.definition.sale.retired_at {
+        Some(_) => from_postgres(api, &desk, buyer, key, lines).await,
+        None => Ok(answer::to_decision(Decision::Absent)),
     }
 }
 

@@ -54,9 +54,13 @@ impl Desks {
     /// A sale that is not found here is looked for in Postgres every time: it may have been created, and sold, through
     /// another node a moment ago, and "unknown" must not hide an order.
     pub async fn of(&self, sale: &str) -> Result<Arc<Desk>, Problem> {
-        if let Some(desk) = self.known(sale) {
-            return Ok(desk);
+        match self.known(sale) {
+            Some(desk) => Ok(desk),
+            None => Box::pin(self.first_load(sale)).await,
         }
+    }
+
+    async fn first_load(&self, sale: &str) -> Result<Arc<Desk>, Problem> {
         let sale: SaleId = sale.parse().map_err(|_| ProblemKind::NotFound)?;
         let _permit = self.load_permit().await?;
         // A rush opens a sale with many requests at once: the first of them has loaded it by now.
@@ -77,8 +81,11 @@ impl Desks {
 
     /// Loads a sale's definition anew, and keeps its intakes.
     pub async fn load(&self, sale: &SaleId) -> Result<Arc<Desk>, Problem> {
-        let _permit = self.load_permit().await?;
-        self.load_permitted(sale).await
+        let load = async {
+            let _permit = self.load_permit().await?;
+            self.load_permitted(sale).await
+        };
+        Box::pin(load).await
     }
 
     async fn load_permitted(&self, sale: &SaleId) -> Result<Arc<Desk>, Problem> {

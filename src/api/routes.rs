@@ -14,6 +14,7 @@ pub async fn handle(api: std::sync::Arc<Api>, request: Request<Incoming>) -> Res
     }
 }
 
+// hyper moves the future of each request: what is rare is boxed, so that a claim does not carry the state of queries.
 async fn route(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, Problem> {
     let (parts, body) = request.into_parts();
     let path = PathSegments::split(parts.uri.path()).ok_or(ProblemKind::NotFound)?;
@@ -27,19 +28,19 @@ async fn route(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, 
         }
         ["v1", "orders", order] => {
             only(Method::GET, "GET")?;
-            orders::show(api, order, &parts.headers).await
+            Box::pin(orders::show(api, order, &parts.headers)).await
         }
         ["v1", "sales"] => {
             only(Method::GET, "GET")?;
-            sales::list(api).await
+            Box::pin(sales::list(api)).await
         }
         ["v1", "sales", sale] => {
             only(Method::GET, "GET")?;
-            sales::show(api, sale).await
+            Box::pin(sales::show(api, sale)).await
         }
         ["v1", "buyers", "me", "orders"] => {
             only(Method::GET, "GET")?;
-            orders::list(api, parts.uri.query().unwrap_or_default(), &parts.headers).await
+            Box::pin(orders::list(api, parts.uri.query().unwrap_or_default(), &parts.headers)).await
         }
         ["healthz"] => {
             only(Method::GET, "GET")?;
@@ -54,5 +55,21 @@ async fn route(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, 
             }
         }
         _ => Err(ProblemKind::NotFound.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    fn size_of_future<F: Future>(_: impl Fn(Arc<Api>, Request<Incoming>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It was 16 kB once, and copying it was a tenth of the processor time of a claim.
+    #[test]
+    fn the_future_of_a_request_stays_small() {
+        assert!(size_of_future(handle) <= 2048, "{} bytes: box what is rare", size_of_future(handle));
     }
 }
