@@ -165,9 +165,9 @@ impl Node {
                 batch_max: settings.claim_batch_max,
                 calls_max: settings.claim_calls_max,
                 queue_max: settings.claim_queue_max,
+                wait_max: settings.claim_timeout_ms.duration(),
                 backlog_max: settings.backlog_max,
             },
-            claim_timeout: settings.claim_timeout_ms.duration(),
             body_max_bytes: settings.http_body_max_bytes,
             body_timeout: settings.http_body_timeout_ms.duration(),
             attempts: AttemptLimits {

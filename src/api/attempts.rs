@@ -53,7 +53,11 @@ pub(super) struct Attempts {
 impl Attempts {
     pub fn new(limits: AttemptLimits) -> Self {
         let quota = limits.per_second.map(|rate| Quota::per_second(rate).allow_burst(limits.burst));
-        Self { limiter: quota.map(|quota| RateLimiter::dashmap_with_hasher(quota, BuildHasherDefault::default())), since_sweep: AtomicU32::new(0) }
+        Self {
+            limiter: quota
+                .map(|quota| RateLimiter::dashmap_with_hasher(quota, BuildHasherDefault::default())),
+            since_sweep: AtomicU32::new(0),
+        }
     }
 
     /// Counts one; `true` where it is one too many. Buyers are told apart by 64 bits of hash: two who share them

@@ -32,8 +32,6 @@ use sales::StockSamples;
 pub struct ApiOptions {
     /// Of the claim path.
     pub intake: IntakeLimits,
-    /// After which a claim without a decision is answered as indeterminate.
-    pub claim_timeout: Duration,
     /// Bytes of a request body, at most.
     pub body_max_bytes: usize,
     /// For a request body to arrive.

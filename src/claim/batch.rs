@@ -33,8 +33,9 @@ impl Batch {
         let mut numbers = numbers.into_iter();
         for claim in claims {
             let lines = claim.lines.len() as i64;
-            args.push(Value::from(claim.head.as_str()));
-            args.push(Value::from(claim.entry.as_str()));
+            // Shared, not copied.
+            args.push(Value::Bytes(claim.head.clone()));
+            args.push(Value::Bytes(claim.entry.clone()));
             args.push(Value::from(if claim.over_rate { -lines } else { lines }));
             for ((_, quantity), number) in claim.lines.iter().zip(&mut numbers) {
                 args.push(Value::from(number));

@@ -4,7 +4,7 @@
 //! socket write and an fsync among many claims.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -29,6 +29,8 @@ pub struct IntakeLimits {
     pub calls_max: usize,
     /// Claims that may wait.
     pub queue_max: usize,
+    /// How long a claim may wait for its turn.
+    pub wait_max: Duration,
     /// Log entries not yet persisted, above which nothing is accepted.
     pub backlog_max: u64,
 }
@@ -41,6 +43,7 @@ pub struct Intake {
 
 struct Waiting {
     claim: Claim,
+    since: Instant,
     reply: oneshot::Sender<Result<Decision, ClaimError>>,
 }
 
@@ -65,7 +68,9 @@ impl Intake {
     /// [`ClaimError`]: without a decision; `Indeterminate` may have become an order.
     pub async fn decide(&self, claim: Claim) -> Result<Decision, ClaimError> {
         let (reply, decision) = oneshot::channel();
-        self.sender.try_send(Waiting { claim, reply }).map_err(|_| ClaimError::Overloaded)?;
+        self.sender
+            .try_send(Waiting { claim, since: Instant::now(), reply })
+            .map_err(|_| ClaimError::Overloaded)?;
         decision.await.unwrap_or(Err(ClaimError::Indeterminate))
     }
 }
@@ -87,6 +92,9 @@ async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, desk: 
             received = receiver.recv_many(&mut waiting, room), if room > 0 => if received == 0 { break },
             Some(()) = calls.next(), if !calls.is_empty() => {}
         }
+        // No timer for each claim: a call in flight ends in bounded time, and its end is a wake-up.
+        let late = waiting.iter().take_while(|one| one.since.elapsed() > limits.wait_max).count();
+        answer_all(waiting.drain(..late), &ClaimError::Overloaded);
         // A loop, since a batch without a call (nobody waits for it any more) brings no wake-up for the rest.
         while calls.len() < limits.calls_max
             && !waiting.is_empty()
@@ -161,7 +169,7 @@ async fn decide(
     Err(ClaimError::Fenced)
 }
 
-fn answer_all(batch: Vec<Waiting>, error: &ClaimError) {
+fn answer_all(batch: impl IntoIterator<Item = Waiting>, error: &ClaimError) {
     for one in batch {
         let _ = one.reply.send(Err(error.clone()));
     }

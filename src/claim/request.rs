@@ -1,5 +1,7 @@
 //! A claim, validated and ready to be decided.
 
+use bytes::Bytes;
+
 use crate::buyer::BuyerId;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, digest_text, fingerprint, key_digest};
@@ -62,9 +64,9 @@ pub struct Claim {
     /// The buyer tries too often: only an order that exists may be found.
     pub over_rate: bool,
     /// `claim.lua`: digest of the key, fingerprint, mark.
-    pub(super) head: String,
+    pub(super) head: Bytes,
     /// `claim.lua`: what the log will hold.
-    pub(super) entry: String,
+    pub(super) entry: Bytes,
 }
 
 impl Claim {
@@ -72,8 +74,8 @@ impl Claim {
     pub fn new(sale: &SaleId, buyer: BuyerId, key: &IdempotencyKey, lines: Lines) -> Self {
         let (mark, fingerprint) = (Mark::random(), fingerprint(&lines));
         Self {
-            head: record_head(key, fingerprint, mark),
-            entry: OrderEntry::encode(mark, fingerprint, sale, &buyer, key, &lines),
+            head: record_head(key, fingerprint, mark).into(),
+            entry: OrderEntry::encode(mark, fingerprint, sale, &buyer, key, &lines).into(),
             buyer,
             mark,
             lines,

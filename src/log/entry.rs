@@ -83,6 +83,8 @@ pub enum EntryError {
     Word(&'static str),
 }
 
+const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+
 impl OrderEntry {
     /// The value of the field `order`. Not from `self`: the claim path builds it from borrowed parts.
     pub fn encode(
@@ -97,7 +99,15 @@ impl OrderEntry {
         let mut text = String::with_capacity(
             length + lines.iter().map(|(sku, _)| sku.as_str().len() + 6).sum::<usize>(),
         );
-        let _ = write!(text, "{mark} {fingerprint:016x} {sale} {} {} ", buyer.as_str(), key.as_str());
+        // By hand: this is done for every claim, and the formatting machinery costs more than the rest of it.
+        text.extend(mark.text().map(char::from));
+        text.push(' ');
+        text.extend((0..16).rev().map(|digit| HEX[(fingerprint >> (4 * digit) & 15) as usize]));
+        for word in [sale.as_str(), buyer.as_str(), key.as_str()] {
+            text.push(' ');
+            text.push_str(word);
+        }
+        text.push(' ');
         write_lines(&mut text, lines);
         text
     }
@@ -186,8 +196,11 @@ fn read_stock(words: &mut std::str::Split<'_, char>) -> Result<StockEntry, Entry
 
 fn write_lines<N: std::fmt::Display>(text: &mut String, lines: &[(Sku, N)]) {
     for (i, (sku, units)) in lines.iter().enumerate() {
-        let comma = if i > 0 { "," } else { "" };
-        let _ = write!(text, "{comma}{sku}:{units}");
+        if i > 0 {
+            text.push(',');
+        }
+        text.push_str(sku.as_str());
+        let _ = write!(text, ":{units}");
     }
 }
 
