@@ -33,7 +33,7 @@ run: ## build and start everything: Redis, Postgres, all roles, a demo sale
 	fi
 
 test: deps ## run all tests against real servers
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -39,7 +39,7 @@ pub async fn persist(pool: &PgPool, fence: Fence, batch: &[RawEntry]) -> Result<
     }
     let (indexes, entries): (Vec<usize>, Vec<Entry>) = entries.into_iter().unzip();
     // Halves still to be written, the earliest last: at most one per level of halving.
-    let mut halves = Vec::from([0..entries.len()]);
+    let mut halves: Vec<_> = std::iter::once(0..entries.len()).collect();
     while let Some(range) = halves.pop() {
         if range.is_empty() {
             continue;
