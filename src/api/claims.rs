@@ -33,7 +33,7 @@ pub(super) async fn place(
     if desk.definition.sale.retired_at.is_some() {
         return Box::pin(from_postgres(api, &desk, &buyer, &key, &lines)).await;
     }
-    let mut claim = Claim::new(&desk.definition.sale.id, buyer.clone(), &key, lines.clone());
+    let mut claim = Claim::new(desk.definition.sale.id.clone(), buyer.clone(), key.clone(), lines.clone());
     claim.over_rate = api.attempts.is_over(&buyer);
     match decide(api, &desk, claim).await {
         Ok(Decision::Absent) => Box::pin(absent(api, &desk, &buyer, &key, &lines)).await,

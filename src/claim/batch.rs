@@ -33,9 +33,8 @@ impl Batch {
         let mut numbers = numbers.into_iter();
         for claim in claims {
             let lines = claim.lines.len() as i64;
-            // Shared, not copied.
-            args.push(Value::Bytes(claim.head.clone()));
-            args.push(Value::Bytes(claim.entry.clone()));
+            args.push(Value::from(claim.head()));
+            args.push(Value::from(claim.entry()));
             args.push(Value::from(if claim.over_rate { -lines } else { lines }));
             for ((_, quantity), number) in claim.lines.iter().zip(&mut numbers) {
                 args.push(Value::from(number));
@@ -64,7 +63,7 @@ impl Batch {
 }
 
 /// Each SKU once, and for each line the number of its SKU, from 1.
-fn number_skus<'a>(lines: impl Iterator<Item = &'a (Sku, u32)>) -> (Vec<Sku>, Vec<i64>) {
+pub(super) fn number_skus<'a>(lines: impl Iterator<Item = &'a (Sku, u32)>) -> (Vec<Sku>, Vec<i64>) {
     let mut skus: Vec<Sku> = Vec::new();
     let mut number_of = HashMap::new();
     let number = |(sku, _): &'a (Sku, u32)| {

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use hyper::header::HeaderMap;
 
 const NAME: &str = "idempotency-key";
@@ -9,7 +11,7 @@ const CHARACTERS_MAX: usize = 255;
 /// it a structured-field string, `"abc"` (RFC 9651 section 3.3.3); many clients send it bare, `abc`.
 /// Both are taken, and are the same key where their content is the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(Box<str>);
+pub struct IdempotencyKey(Arc<str>);
 
 /// Why a request has no usable idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +66,7 @@ impl IdempotencyKey {
         if content.is_empty() || content.len() > CHARACTERS_MAX {
             return Err(IdempotencyKeyError::Length);
         }
-        Ok(Self(content.into_boxed_str()))
+        Ok(Self(content.into()))
     }
 
     /// A key as we wrote it ourselves: its content, without quotes.
@@ -75,7 +77,7 @@ impl IdempotencyKey {
         if content.is_empty() || content.len() > CHARACTERS_MAX {
             return Err(IdempotencyKeyError::Length);
         }
-        checked(content.as_bytes()).map(|content| Self(content.into_boxed_str()))
+        checked(content.as_bytes()).map(|content| Self(content.into()))
     }
 
     /// The content, without quotes or escapes.

@@ -4,6 +4,7 @@
 //! socket write and an fsync among many claims.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -11,7 +12,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalogue::SaleId;
-use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decision, Decisions};
+use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decision, Decisions, Survey};
 use crate::gate::Gate;
 use crate::redis::{Keys, Redis, SaleKeys, StampedScripts};
 
@@ -56,7 +57,14 @@ impl Intake {
         tokio::spawn(run(
             receiver,
             limits,
-            Arc::new(Desk { redis, gate, keys, sale, backlog_max: limits.backlog_max }),
+            Arc::new(Desk {
+                redis,
+                gate,
+                keys,
+                sale,
+                backlog_max: limits.backlog_max,
+                refusing: AtomicBool::new(false),
+            }),
         ));
         Self { sender }
     }
@@ -81,6 +89,8 @@ struct Desk {
     keys: Keys,
     sale: SaleKeys,
     backlog_max: u64,
+    /// The last batch was refused whole: the next one will be, most likely.
+    refusing: AtomicBool,
 }
 
 async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, desk: Arc<Desk>) {
@@ -131,19 +141,44 @@ fn send_batch(waiting: &mut Vec<Waiting>, desk: &Arc<Desk>, calls: &Calls) {
     }
 }
 
-async fn call(desk: Arc<Desk>, scripts: Arc<StampedScripts>, batch: Vec<Waiting>) {
+async fn call(desk: Arc<Desk>, scripts: Arc<StampedScripts>, mut batch: Vec<Waiting>) {
+    if desk.refusing.load(Ordering::Relaxed) {
+        batch = refuse(&desk, &scripts, batch).await;
+        if batch.is_empty() {
+            return;
+        }
+    }
     match decide(&desk, scripts, &batch).await {
         Ok(mut decisions) => {
+            let mut refusing = true;
             for one in batch {
                 let decision = decisions.next(&one.claim);
+                refusing &= !matches!(decision, Ok(Decision::Accepted(_)));
                 let _ = one.reply.send(decision);
             }
+            desk.refusing.store(refusing, Ordering::Relaxed);
         }
         Err(error) => {
             tracing::debug!(%error, claims = batch.len(), "a batch was not decided");
             answer_all(batch, &error);
         }
     }
+}
+
+/// Refuses whom a survey can refuse, and gives back the others.
+async fn refuse(desk: &Desk, scripts: &StampedScripts, batch: Vec<Waiting>) -> Vec<Waiting> {
+    let claims = batch.iter().map(|one| &one.claim);
+    let survey = Survey::take(claims, &desk.redis, scripts, &desk.keys, &desk.sale).await;
+    // Without a survey the claims are decided as if there were none: that call meets the same fault, and knows it.
+    let Ok(survey) = survey else { return batch };
+    let mut others = Vec::new();
+    for (index, one) in batch.into_iter().enumerate() {
+        match survey.refusal(index, &one.claim) {
+            Some(refusal) => drop(one.reply.send(Ok(refusal))),
+            None => others.push(one),
+        }
+    }
+    others
 }
 
 /// Calls the script. A refusal by the fence decided nothing, so the batch may be sent again under the stamp of a later

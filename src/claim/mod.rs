@@ -6,6 +6,7 @@ mod digest;
 mod idempotency_key;
 mod intake;
 mod request;
+mod survey;
 
 pub use batch::{BATCH_LINES_MAX, Batch, Decisions};
 pub use decision::{ClaimError, Decision};
@@ -14,3 +15,4 @@ pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use intake::{Intake, IntakeLimits};
 pub(crate) use request::record_head;
 pub use request::{Claim, LINES_MAX, LineError, QUANTITY_MAX, sorted_lines};
+pub use survey::Survey;

@@ -1,7 +1,5 @@
 //! A claim, validated and ready to be decided.
 
-use bytes::Bytes;
-
 use crate::buyer::BuyerId;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, digest_text, fingerprint, key_digest};
@@ -63,24 +61,26 @@ pub struct Claim {
     pub lines: Lines,
     /// The buyer tries too often: only an order that exists may be found.
     pub over_rate: bool,
-    /// `claim.lua`: digest of the key, fingerprint, mark.
-    pub(super) head: Bytes,
-    /// `claim.lua`: what the log will hold.
-    pub(super) entry: Bytes,
+    sale: SaleId,
+    key: IdempotencyKey,
+    fingerprint: u64,
 }
 
 impl Claim {
     /// A claim of `lines` (sorted by SKU, see [`sorted_lines`]).
-    pub fn new(sale: &SaleId, buyer: BuyerId, key: &IdempotencyKey, lines: Lines) -> Self {
-        let (mark, fingerprint) = (Mark::random(), fingerprint(&lines));
-        Self {
-            head: record_head(key, fingerprint, mark).into(),
-            entry: OrderEntry::encode(mark, fingerprint, sale, &buyer, key, &lines).into(),
-            buyer,
-            mark,
-            lines,
-            over_rate: false,
-        }
+    pub fn new(sale: SaleId, buyer: BuyerId, key: IdempotencyKey, lines: Lines) -> Self {
+        let fingerprint = fingerprint(&lines);
+        Self { buyer, mark: Mark::random(), lines, over_rate: false, sale, key, fingerprint }
+    }
+
+    /// For `claim.lua`: digest of the key, fingerprint, mark.
+    pub(super) fn head(&self) -> String {
+        record_head(&self.key, self.fingerprint, self.mark)
+    }
+
+    /// For `claim.lua`: what the log will hold.
+    pub(super) fn entry(&self) -> String {
+        OrderEntry::encode(self.mark, self.fingerprint, &self.sale, &self.buyer, &self.key, &self.lines)
     }
 }
 

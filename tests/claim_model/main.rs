@@ -17,8 +17,8 @@ use open_partition::TestRedis;
 use real::RealSale;
 
 const CASES: u32 = 200;
-/// Of `model::Outcome`.
-const OUTCOMES: usize = 12;
+/// Of `model::Outcome`, and those refused by a survey.
+const OUTCOMES: usize = 13;
 
 #[test]
 fn the_script_decides_as_the_model_does() {

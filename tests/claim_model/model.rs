@@ -82,6 +82,10 @@ pub struct Model {
 }
 
 impl Model {
+    pub fn has_no_orders(&self, ask: &Ask) -> bool {
+        self.orders.iter().all(|order| order.buyer != ask.buyer)
+    }
+
     pub fn decide(&mut self, ask: &Ask, backlog_max: usize) -> Outcome {
         let refusal = self.known(ask).or_else(|| self.refusal(ask, backlog_max));
         if let Some(outcome) = refusal {

@@ -28,6 +28,8 @@ pub struct RealSale {
     log: Vec<(EntryId, LogEntry)>,
     changes: Vec<Change>,
     outcomes: Vec<Outcome>,
+    /// Claims that a survey refused.
+    surveyed: u32,
 }
 
 struct Change {
@@ -46,6 +48,7 @@ impl RealSale {
             log: Vec::new(),
             changes: Vec::new(),
             outcomes: Vec::new(),
+            surveyed: 0,
         }
     }
 
@@ -102,7 +105,20 @@ impl RealSale {
 
     async fn claims(&mut self, asks: &[Ask], backlog_max: usize) -> Result<(), TestCaseError> {
         let claims: Vec<Claim> = asks.iter().map(|ask| self.claim(ask)).collect();
+        let survey = self.partition.survey(&self.sale, &claims).await.unwrap();
         let decisions = self.partition.decide(&self.sale, &claims, backlog_max as u64).await.unwrap();
+        // Before anything of the batch has changed the sale: what the survey refuses, the script refuses so too.
+        match (survey.refusal(0, &claims[0]), &decisions[0]) {
+            (Some(Decision::NotYetOpen { .. }), Decision::NotYetOpen { .. }) | (None, _) => {}
+            (Some(refusal), decision) => {
+                self.surveyed += 1;
+                prop_assert_eq!(&refusal, decision, "the survey refuses {:?}", &asks[0]);
+            }
+        }
+        // And it misses no buyer who has no orders: sold out is what it is for.
+        if matches!(decisions[0], Decision::SoldOut(_)) && self.model.has_no_orders(&asks[0]) {
+            prop_assert!(survey.refusal(0, &claims[0]).is_some(), "the survey lets pass {:?}", &asks[0]);
+        }
         prop_assert_eq!(decisions.len(), asks.len());
         for ((ask, claim), decision) in asks.iter().zip(&claims).zip(decisions) {
             let outcome = self.model.decide(ask, backlog_max);
@@ -151,6 +167,9 @@ impl RealSale {
         for outcome in &self.outcomes {
             let name = format!("{outcome:?}").split('(').next().unwrap_or_default().to_owned();
             *tally.entry(name).or_default() += 1;
+        }
+        if self.surveyed > 0 {
+            *tally.entry("refused by a survey".to_owned()).or_default() += self.surveyed;
         }
     }
 
@@ -245,7 +264,7 @@ impl RealSale {
     }
 
     fn claim(&self, ask: &Ask) -> Claim {
-        let mut claim = Claim::new(&self.sale, buyer(ask), &key(ask), lines(ask));
+        let mut claim = Claim::new(self.sale.clone(), buyer(ask), key(ask), lines(ask));
         claim.over_rate = ask.over_rate;
         claim
     }

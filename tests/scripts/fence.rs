@@ -12,11 +12,12 @@ use crate::shop::{Shop, sku};
 /// Runs every script that changes anything, with arguments that would pass, and tells how each failed.
 async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>)> {
     let claim = shop.claim("bob", "k", &[("A", 1)]);
-    let claimed = match at.decide(&shop.sale, &[claim], NO_BACKLOG).await {
-        Ok(_) => None,
-        Err(ClaimError::Fenced) => Some("FENCED".to_owned()),
-        Err(other) => Some(other.to_string()),
+    let of_claims = |failure: Option<ClaimError>| match failure {
+        Some(ClaimError::Fenced) => Some("FENCED".to_owned()),
+        other => other.map(|error| error.to_string()),
     };
+    let surveyed = of_claims(at.survey(&shop.sale, std::slice::from_ref(&claim)).await.err());
+    let claimed = of_claims(at.decide(&shop.sale, &[claim], NO_BACKLOG).await.err());
     let mark = Mark::random();
     let stock =
         StockEntry { mark, sale: shop.sale.clone(), cause: "more".into(), lines: vec![(sku("A"), 1)] };
@@ -31,6 +32,7 @@ async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>
     let all = vec![at.keys.meta.clone(), sale.sale, sale.buyers, sale.causes];
     let retired = at.run(Script::Retire, all, vec![]).await;
     vec![
+        (Script::Survey, surveyed),
         (Script::Claim, claimed),
         (Script::ChangeStock, failure(changed)),
         (Script::PublishSale, failure(published)),

@@ -41,7 +41,7 @@ impl Shop {
     pub fn claim(&self, buyer: &str, key: &str, lines: &[(&str, u64)]) -> Claim {
         let key = IdempotencyKey::parse(key.as_bytes()).unwrap();
         let lines = sorted_lines(lines.iter().map(|(name, units)| (sku(name), *units)).collect()).unwrap();
-        Claim::new(&self.sale, BuyerId::parse(buyer.as_bytes()).unwrap(), &key, lines)
+        Claim::new(self.sale.clone(), BuyerId::parse(buyer.as_bytes()).unwrap(), key, lines)
     }
 
     pub async fn decide(&self, claims: &[Claim]) -> Vec<Decision> {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use doorbuster::catalogue::{SaleId, Sku};
-use doorbuster::claim::{Batch, Claim, ClaimError, Decision, digest_text, fingerprint, key_digest};
+use doorbuster::claim::{Batch, Claim, ClaimError, Decision, Survey, digest_text, fingerprint, key_digest};
 use doorbuster::log::{EntryId, LogEntry, OrderEntry, RawEntry, StockEntry, read_entries, read_range};
 use doorbuster::order::CancelReason;
 use doorbuster::order_id::{Mark, OrderId};
@@ -190,6 +190,10 @@ impl OpenPartition {
         let mut decisions =
             batch.decide(&self.redis, &self.scripts, &self.keys, &self.keys.sale(sale)).await?;
         claims.iter().map(|claim| decisions.next(claim)).collect()
+    }
+
+    pub async fn survey(&self, sale: &SaleId, claims: &[Claim]) -> Result<Survey, ClaimError> {
+        Survey::take(claims.iter(), &self.redis, &self.scripts, &self.keys, &self.keys.sale(sale)).await
     }
 
     /// Reads everything that is new as a worker would, so that it is pending.
