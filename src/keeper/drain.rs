@@ -8,7 +8,7 @@ use crate::redis::{Keys, Redis};
 use super::opening::OpenError;
 
 /// Entries in one step.
-const STEP: i64 = 1000;
+pub(super) const STEP: i64 = 1000;
 
 /// Persists the log from `from` to its end. Entries that are known already change nothing.
 pub(super) async fn drain(

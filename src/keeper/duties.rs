@@ -22,7 +22,7 @@ const CHANGES: Duration = Duration::from_millis(50);
 /// How much of the log may have to be read again after a crash.
 const WATERMARK: Duration = Duration::from_millis(500);
 /// How soon a deleted key is noticed where no claim meets it; and how many sales are looked at.
-const PRESENCE: Duration = Duration::from_secs(1);
+const PRESENCE: Duration = Duration::from_secs(2);
 const PRESENCE_SALES_MAX: i64 = 1000;
 /// How often the log is trimmed and old sales are retired.
 const RETENTION: Duration = Duration::from_secs(5);

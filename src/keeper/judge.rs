@@ -17,6 +17,8 @@ pub struct History {
     pub last_generated: EntryId,
     /// The mark of the entry at the watermark, where the log still has one there.
     pub mark_in_log: Option<String>,
+    /// Whether the log holds anything but openings. Looked at only while the watermark is zero.
+    pub is_used: bool,
 }
 
 /// The oldest retained entry.
@@ -53,6 +55,10 @@ pub fn judge(history: &History) -> Verdict {
     if first.id > history.watermark && first.base.is_none_or(|base| base > history.watermark) {
         return Verdict::Refuse { watermark: history.watermark, first: first.id };
     }
+    if history.watermark == EntryId::ZERO && history.is_used {
+        // A database that has never finished an opening, and a log that has been sold from: not a pair.
+        return Verdict::Refuse { watermark: history.watermark, first: first.id };
+    }
     if history.watermark == EntryId::ZERO {
         return Verdict::Rebuild("the database has never persisted anything of this log");
     }
@@ -82,6 +88,7 @@ mod tests {
             first: Some(FirstEntry { id: at(10), base: None }),
             last_generated: at(70),
             mark_in_log: Some("M".into()),
+            is_used: true,
         }
     }
 
@@ -138,7 +145,17 @@ mod tests {
 
     #[test]
     fn a_fresh_database_before_a_used_log_is_refused() {
-        let wrong_database = History { watermark: EntryId::ZERO, highest_known: EntryId::ZERO, ..healthy() };
+        // As a log is that was never trimmed: it begins with the first opening of all.
+        let first = Some(FirstEntry { id: at(10), base: Some(EntryId::ZERO) });
+        let wrong_database = History {
+            watermark: EntryId::ZERO,
+            highest_known: EntryId::ZERO,
+            mark_in_log: None,
+            first,
+            ..healthy()
+        };
         assert!(matches!(judge(&wrong_database), Verdict::Refuse { .. }));
+        let died_in_its_first_opening = History { is_used: false, ..wrong_database };
+        assert!(matches!(judge(&died_in_its_first_opening), Verdict::Rebuild(_)));
     }
 }

@@ -22,19 +22,17 @@ impl KeeperLock {
     pub async fn acquire(pool: &PgPool, partition: Partition) -> Result<Self, PgError> {
         // Taken out of the pool: returning the connection would keep the lock.
         let client = Object::take(pool.get().await?);
-        let mut lock = Self { client, partition };
+        let lock = Self { client, partition };
         while !lock.try_take().await? {
             tokio::time::sleep(POLL).await;
         }
         Ok(lock)
     }
 
-    async fn try_take(&mut self) -> Result<bool, PgError> {
+    async fn try_take(&self) -> Result<bool, PgError> {
         let partition = i32::from(self.partition.to_sql());
-        let row = self
-            .client
-            .query_one("SELECT pg_try_advisory_lock($1, $2)", &[&PartitionLock::Keeper.class(), &partition])
-            .await?;
+        let class = PartitionLock::Keeper.class();
+        let row = self.client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&class, &partition]).await?;
         Ok(row.get(0))
     }
 
@@ -45,7 +43,12 @@ impl KeeperLock {
 
     /// Takes the lock again after its connection was lost. `false`: another process has it now.
     pub async fn retake(&mut self, pool: &PgPool) -> Result<bool, PgError> {
-        self.client = Object::take(pool.get().await?);
-        self.try_take().await
+        let again = Self { client: Object::take(pool.get().await?), partition: self.partition };
+        let taken = again.try_take().await?;
+        if taken {
+            // Only now: a connection without the lock must not be taken for one with it.
+            *self = again;
+        }
+        Ok(taken)
     }
 }

@@ -40,7 +40,7 @@ pub enum OpenError {
     /// Postgres is older than the log.
     #[error(
         "postgres has persisted up to {watermark}, but the log begins at {first}: entries between them exist nowhere. \
-         Was postgres restored from a backup older than log_retention_s? Restore a newer one; opening now would \
+         Is postgres_url right? Was it restored from a backup older than log_retention_s? Restore a newer one; opening now would \
          destroy what redis alone still knows"
     )]
     Gap {
@@ -126,8 +126,8 @@ impl Keeper {
             }
         };
         let drained = drain::drain(&self.redis, &opening.keys, &self.pool, fence, from).await?;
-        let rebuilt = match verdict {
-            Verdict::Rebuild(why) => Some(why),
+        let rebuilt = match &verdict {
+            Verdict::Rebuild(why) => Some(*why),
             _ if !opening.stock_agrees().await? => Some("the stock differs from what the database computes"),
             _ => None,
         };
@@ -135,7 +135,14 @@ impl Keeper {
             tracing::warn!(partition = %self.partition, why, "rebuilds redis from postgres");
             rebuild::rebuild(&opening).await?;
         }
-        opening.begin_log_anew(history.last_generated, history.highest_known.max(watermark.entry)).await?;
+        let floor = history.highest_known.max(watermark.entry);
+        if matches!(verdict, Verdict::Rebuild(_)) {
+            // Said before the log begins anew: whoever dies on the next line leaves a log that begins above the old
+            // watermark, and that must not look like a gap.
+            let base = Watermark { entry: history.last_generated.max(floor), mark: String::new() };
+            base.raise(&self.pool, self.partition, opening.epoch).await?;
+        }
+        opening.begin_log_anew(history.last_generated, floor).await?;
         if !lock.is_held() {
             return Err(OpenError::LockLost);
         }
@@ -234,8 +241,22 @@ impl Opening<'_> {
             highest_known: self.highest_known(watermark.entry).await?,
             first: first.as_ref().map(first_entry),
             last_generated: last_generated(redis, &self.keys).await?,
+            is_used: watermark.entry == EntryId::ZERO && self.is_used().await?,
             mark_in_log: at_watermark.first().map(|entry| String::from_utf8_lossy(entry.mark()).into_owned()),
         })
+    }
+
+    /// Whether the log holds anything but openings.
+    async fn is_used(&self) -> Result<bool, OpenError> {
+        let mut from = EntryId::ZERO;
+        loop {
+            let batch = read_range(&self.keeper.redis, &self.keys, from, drain::STEP).await?;
+            let Some(last) = batch.last() else { return Ok(false) };
+            from = last.id.next();
+            if batch.iter().any(|entry| !matches!(entry.decode(), Ok(LogEntry::Opening { .. }))) {
+                return Ok(true);
+            }
+        }
     }
 
     /// The highest entry above the watermark of which Postgres has an order or a ledger row. Bounded by the
@@ -265,8 +286,7 @@ impl Opening<'_> {
     }
 
     async fn stock_agrees(&self) -> Result<bool, OpenError> {
-        let db = self.keeper.pool.get().await.map_err(PgError::from)?;
-        let expected = rebuild::expected_stock(&db, self.keeper.partition).await?;
+        let expected = rebuild::expected_stock(&self.keeper.pool, self.keeper.partition).await?;
         for (sale, items) in expected {
             let sale_keys = self.keys.sale(&sale);
             let fields: Vec<Value> = items.iter().map(|(sku, _)| format!("stock:{sku}").into()).collect();

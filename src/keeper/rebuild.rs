@@ -1,6 +1,6 @@
 //! Redis from Postgres: definitions, stock, and every order that a retry may ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::Object;
 use fred::types::{Key, Value};
@@ -8,9 +8,10 @@ use futures_util::TryStreamExt;
 
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
+use crate::log::{EntryId, LogEntry, RawEntry, lines_text};
 use crate::order_id::OrderId;
 use crate::partition::Partition;
-use crate::postgres::PgError;
+use crate::postgres::{PgError, PgPool};
 use crate::redis::RedisError;
 
 use super::opening::{OpenError, Opening};
@@ -29,8 +30,20 @@ const SCAN_COUNT: i64 = 1000;
 pub(super) type StockBySale = BTreeMap<SaleId, Vec<(Sku, i64)>>;
 
 /// What Redis must hold, from aggregates. Everything in the log must be persisted.
-pub(super) async fn expected_stock(db: &Object, partition: Partition) -> Result<StockBySale, PgError> {
-    stock(db, EXPECTED_STOCK, partition).await
+pub(super) async fn expected_stock(pool: &PgPool, partition: Partition) -> Result<StockBySale, PgError> {
+    let db = pool.get().await?;
+    unhurried(&db, stock(&db, EXPECTED_STOCK, partition)).await
+}
+
+/// Runs what may take longer than any other statement: sums over every order and return.
+async fn unhurried<T, E: From<PgError>>(
+    db: &Object,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    db.batch_execute("SET statement_timeout = 0").await.map_err(PgError::from)?;
+    let result = work.await;
+    db.batch_execute("RESET statement_timeout").await.map_err(PgError::from)?;
+    result
 }
 
 async fn stock(db: &Object, query: &str, partition: Partition) -> Result<StockBySale, PgError> {
@@ -49,11 +62,7 @@ pub(super) async fn rebuild(opening: &Opening<'_>) -> Result<(), OpenError> {
     remove_sales(opening).await?;
     let partition = opening.keeper.partition;
     let db = opening.keeper.pool.get().await.map_err(PgError::from)?;
-    // A sum over every order may take longer than any other statement.
-    db.batch_execute("SET statement_timeout = 0").await.map_err(PgError::from)?;
-    let result = restore_sales(opening, &db, partition).await;
-    db.batch_execute("RESET statement_timeout").await.map_err(PgError::from)?;
-    result
+    unhurried(&db, restore_sales(opening, &db, partition)).await
 }
 
 async fn restore_sales(opening: &Opening<'_>, db: &Object, partition: Partition) -> Result<(), OpenError> {
@@ -119,7 +128,8 @@ async fn restore_orders(
     let rows = db.query_raw(&statement, params).await.map_err(PgError::from)?;
     let mut rows = std::pin::pin!(rows);
     let buyers = opening.keys.sale(sale).buyers;
-    let mut step = BuyersStep { opening, key: &buyers, records: Vec::new() };
+    let dead = dead_records(db, partition, sale).await?;
+    let mut step = BuyersStep { opening, key: &buyers, records: Vec::new(), dead };
     while let Some(row) = rows.try_next().await.map_err(PgError::from)? {
         let id = OrderId::from_uuid(row.get(0));
         let Ok(key) = IdempotencyKey::from_content(row.get(2)) else { continue };
@@ -127,7 +137,37 @@ async fn restore_orders(
         let record = format!("{head}{} {};", id.entry(), row.get::<_, &str>(4));
         step.add(row.get(1), &record).await?;
     }
+    for buyer in step.dead.keys().cloned().collect::<Vec<_>>() {
+        step.add(&buyer, "").await?;
+    }
     step.send().await
+}
+
+/// Records of the orders that wait among the dead letters, by buyer: their keys are taken and their units counted, as
+/// of any other order.
+async fn dead_records(
+    db: &Object,
+    partition: i16,
+    sale: &SaleId,
+) -> Result<HashMap<String, String>, OpenError> {
+    let rows = db
+        .query(
+            "SELECT entry_ms, entry_seq, fields FROM dead_letters
+             WHERE partition = $1 AND sale_id = $2 AND ended_at IS NULL ORDER BY entry_ms, entry_seq",
+            &[&partition, &sale.as_str()],
+        )
+        .await
+        .map_err(PgError::from)?;
+    let mut records: HashMap<String, String> = HashMap::new();
+    for row in rows {
+        let Some(id) = EntryId::from_sql(row.get(0), row.get(1)) else { continue };
+        if let Ok(LogEntry::Order(order)) = RawEntry::from_fields(id, row.get(2)).decode() {
+            let head = record_head(&order.key, order.fingerprint, order.mark);
+            let of_buyer = records.entry(order.buyer.as_str().to_owned()).or_default();
+            of_buyer.push_str(&format!("{head}{id} {};", lines_text(&order.lines)));
+        }
+    }
+    Ok(records)
 }
 
 /// Records of several buyers on their way to Redis.
@@ -135,6 +175,8 @@ struct BuyersStep<'a> {
     opening: &'a Opening<'a>,
     key: &'a Key,
     records: Vec<(String, String)>,
+    /// Of buyers who have not come up yet.
+    dead: HashMap<String, String>,
 }
 
 impl BuyersStep<'_> {
@@ -148,7 +190,8 @@ impl BuyersStep<'_> {
         if self.records.len() == BUYERS_STEP {
             self.send().await?;
         }
-        self.records.push((buyer.to_owned(), record.to_owned()));
+        let dead = self.dead.remove(buyer).unwrap_or_default();
+        self.records.push((buyer.to_owned(), dead + record));
         Ok(())
     }
 

@@ -13,6 +13,8 @@ use super::duties::position;
 use super::opening::Opened;
 use super::watermark::Watermark;
 
+/// Calls of `trim.lua` in one turn, each bounded by the script: more than a partition can take in meanwhile.
+const TRIMS_PER_TURN: u32 = 100;
 /// Sales that one turn retires, at most.
 const SALES_PER_TURN: i64 = 10;
 
@@ -32,8 +34,13 @@ async fn trim(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
     let watermark = Watermark::read(&keeper.pool, keeper.partition).await?;
     let bound = EntryId { ms: kept_from, seq: 0 }.min(watermark.entry);
     let args: Vec<Value> = vec![GROUP.into(), bound.to_string().into()];
-    let removed = keeper.redis.run(&opened.scripts, Script::Trim, vec![keys.meta, keys.log], args).await?;
-    if let Some(entries) = removed.as_u64().filter(|&n| n > 0) {
+    for _ in 0..TRIMS_PER_TURN {
+        let both = vec![keys.meta.clone(), keys.log.clone()];
+        let removed = keeper.redis.run(&opened.scripts, Script::Trim, both, args.clone()).await?;
+        let entries = removed.as_u64().unwrap_or(0);
+        if entries == 0 {
+            break;
+        }
         tracing::debug!(partition = %keeper.partition, entries, below = %bound, "trimmed the log");
     }
     Ok(())

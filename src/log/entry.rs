@@ -194,6 +194,13 @@ fn read_stock(words: &mut std::str::Split<'_, char>) -> Result<StockEntry, Entry
     })
 }
 
+/// `SKU:3,SKU:1`
+pub fn lines_text(lines: &[(Sku, u32)]) -> String {
+    let mut text = String::new();
+    write_lines(&mut text, lines);
+    text
+}
+
 fn write_lines<N: std::fmt::Display>(text: &mut String, lines: &[(Sku, N)]) {
     for (i, (sku, units)) in lines.iter().enumerate() {
         if i > 0 {

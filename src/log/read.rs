@@ -17,6 +17,16 @@ pub struct RawEntry {
 }
 
 impl RawEntry {
+    /// From what a dead letter kept: field, value, field, value.
+    pub fn from_fields(id: EntryId, words: Vec<Vec<u8>>) -> Self {
+        let mut words = words.into_iter().map(Bytes::from);
+        let mut fields = Vec::new();
+        while let (Some(field), Some(value)) = (words.next(), words.next()) {
+            fields.push((field, value));
+        }
+        Self { id, fields }
+    }
+
     /// What it says.
     ///
     /// # Errors

@@ -87,9 +87,11 @@ fn configure(
 ) -> Result<Config, PgError> {
     let mut config: Config =
         url.parse().map_err(|error: tokio_postgres::Error| PgError::Url(error_chain(&error)))?;
-    // The operator's own options come last, so that they win.
+    // The server's keepalives end the session of a keeper whose machine is gone, and with it the keeper's lock; by the
+    // system's default that takes two hours. The operator's own options come last, so that they win.
     let options = format!(
-        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} {}",
+        "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
+         -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 -c jit=off {}",
         statement_timeout.as_millis(),
         lock_timeout.as_millis(),
         (timeout * 2).as_millis(),

@@ -1,5 +1,6 @@
 //! Sales whose definition a partition does not have yet.
 
+use deadpool_postgres::Object;
 use fred::types::Value;
 
 use crate::catalogue::SaleId;
@@ -37,7 +38,7 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
             row.get::<_, jiff::Timestamp>(3).as_millisecond().into(),
             row.get::<_, jiff::Timestamp>(4).as_millisecond().into(),
         ];
-        args.extend(items(pool, &sale, partition).await?);
+        args.extend(items(&db, &sale, partition).await?);
         let keys = Keys::new(partition);
         let of_sale = keys.sale(&sale);
         let all = vec![keys.meta, of_sale.sale, of_sale.buyers];
@@ -56,8 +57,7 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
 }
 
 /// Of each item: SKU, limit, and whether all its units are in other partitions.
-async fn items(pool: &PgPool, sale: &SaleId, partition: Partition) -> Result<Vec<Value>, ApplyError> {
-    let db = pool.get().await.map_err(PgError::from)?;
+async fn items(db: &Object, sale: &SaleId, partition: Partition) -> Result<Vec<Value>, ApplyError> {
     let rows = db
         .query(
             "SELECT i.sku, i.per_buyer_limit, s.allotted = 0 FROM sale_items i
