@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, AdminDoor, AdminState};
 use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
@@ -25,6 +25,8 @@ use crate::postgres::{
 };
 use crate::redis::{Redis, RedisError, RedisOptions};
 
+/// Before a task that panicked is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
 const REDIS_QUEUE_MAX: usize = 4096;
 
@@ -69,6 +71,8 @@ pub struct Node {
     workers: JoinSet<()>,
     stop_servers: CancellationToken,
     stop_workers: CancellationToken,
+    /// A node that is dropped, or that failed to start, serves nothing any more.
+    _serves_until_dropped: DropGuard,
 }
 
 /// What a stop did.
@@ -104,17 +108,24 @@ impl Node {
             gates: parts.gates.clone(),
             servers: Vec::new(),
             workers: JoinSet::new(),
+            _serves_until_dropped: stop_servers.clone().drop_guard(),
             stop_servers,
             stop_workers,
         };
-        // Addresses first: a process that cannot listen must not become keeper.
-        if settings.role.runs_api() {
-            let listener = listen(settings.listen, "listen").await?;
+        // All addresses first: a process that cannot listen must neither serve nor become keeper.
+        let api = match settings.role.runs_api() {
+            true => Some(listen(settings.listen, "listen").await?),
+            false => None,
+        };
+        let admin = match &settings.admin_token {
+            Some(token) => Some((listen(settings.admin_listen, "admin_listen").await?, token)),
+            None => None,
+        };
+        if let Some(listener) = api {
             node.api = listener.local_addr().ok();
             node.serve_api(&parts, listener).await?;
         }
-        if let Some(token) = &settings.admin_token {
-            let listener = listen(settings.admin_listen, "admin_listen").await?;
+        if let Some((listener, token)) = admin {
             node.admin = listener.local_addr().ok();
             node.serve_admin(&parts, listener, token.expose())?;
         }
@@ -237,7 +248,8 @@ impl Node {
                 gate: gate.clone(),
                 options: keeper_options(settings),
             };
-            self.workers.spawn(keeper.run(self.stop_workers.clone()));
+            let stop = self.stop_workers.clone();
+            self.workers.spawn(supervise("keeper", stop.clone(), move || keeper.clone().run(stop.clone())));
             for number in 0..settings.persist_workers {
                 let worker = PersistWorker {
                     redis: redis.clone(),
@@ -248,10 +260,13 @@ impl Node {
                     options: PersistOptions {
                         batch_max: settings.persist_batch_max,
                         idle: settings.persist_idle_ms.duration(),
-                        timeout: settings.postgres_timeout_ms.duration() * 4,
+                        timeout: settings.postgres_timeout_ms.duration() * 2,
                     },
                 };
-                self.workers.spawn(worker.run(self.stop_workers.clone()));
+                let stop = self.stop_workers.clone();
+                self.workers.spawn(supervise("persist worker", stop.clone(), move || {
+                    worker.clone().run(stop.clone())
+                }));
             }
         }
         Ok(())
@@ -282,6 +297,21 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// Runs a task until `stop`, and again where it panicked: a bug that one entry meets must not leave a partition without
+/// its keeper.
+async fn supervise<F>(what: &'static str, stop: CancellationToken, start: impl Fn() -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(panic) = tokio::spawn(start()).await {
+        tracing::error!(%panic, "a {what} panicked; it is started again");
+        if stop.is_cancelled() {
+            return;
+        }
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
+}
+
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, setting, source })
 }
@@ -304,6 +334,7 @@ fn keeper_options(settings: &Settings) -> KeeperOptions {
         lease_renew: settings.lease_renew_ms.duration(),
         log_retention: settings.log_retention_s.duration(),
         sale_retention: settings.sale_retention_s.duration(),
+        postgres_timeout: settings.postgres_timeout_ms.duration() * 2,
         durability: keeper::DurabilityCheck {
             fsync: settings.ack == Ack::Fsync,
             enforce: settings.durability_check == DurabilityCheck::Enforce,

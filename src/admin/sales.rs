@@ -13,7 +13,7 @@ const ACTOR: &str = "admin-api";
 /// `GET /admin/v1/sales`
 pub(super) async fn list(state: &AdminState, query: Option<&str>) -> Result<AdminReply, AdminError> {
     let query = PageQuery::<SaleId>::read(query)?;
-    let page = state.store.list_sales(query.after.as_ref(), query.limit).await?;
+    let page = state.store.list_sales(query.after.as_ref(), query.limit, true).await?;
     let now = Timestamp::now();
     let sales: Vec<_> = page.rows.iter().map(|sale| sale.view(now)).collect();
     Ok(AdminReply::ok(json!({ "sales": sales, "next": page.next })))

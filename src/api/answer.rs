@@ -16,7 +16,7 @@ const PAUSED_RETRY: Duration = Duration::from_secs(5);
 /// While the backlog is full.
 const BACKLOG_RETRY: Duration = Duration::from_secs(2);
 
-/// The response to a decision. `Absent` has none: the caller asks Postgres first.
+/// The response to a decision. For `Absent` the caller has asked Postgres first.
 pub(super) fn to_decision(decision: Decision) -> Response<Body> {
     match decision {
         Decision::Accepted(id) => order(StatusCode::ACCEPTED, id),
@@ -74,12 +74,8 @@ pub(super) async fn of_one_partition(
 /// The response to a claim without a decision.
 pub(super) fn to_error(error: &ClaimError) -> Response<Body> {
     let kind = match error {
-        ClaimError::Indeterminate => ProblemKind::Indeterminate,
-        ClaimError::Fenced | ClaimError::Overloaded => ProblemKind::Unavailable,
-        ClaimError::Refused(_) | ClaimError::Unexpected(_) => {
-            tracing::error!(%error, "a batch of claims failed");
-            ProblemKind::Unavailable
-        }
+        ClaimError::Indeterminate | ClaimError::Unexpected(_) => ProblemKind::Indeterminate,
+        ClaimError::Fenced | ClaimError::Overloaded | ClaimError::Refused(_) => ProblemKind::Unavailable,
     };
     Problem::new(kind).into_response()
 }

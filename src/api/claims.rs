@@ -5,13 +5,13 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 
 use super::desks::Desk;
-use super::{Api, answer, claim_body, sales};
+use super::{Api, QUERY_MAX, answer, claim_body, sales};
 use crate::buyer::BuyerId;
 use crate::claim::{Claim, ClaimError, Decision, IdempotencyKey, fingerprint};
 use crate::http::{Body, Problem, ProblemKind, read_body};
 use crate::log::Lines;
 use crate::order_id::OrderId;
-use crate::postgres::PgError;
+use crate::postgres::{PgError, within};
 
 /// Places an order, or finds the one that this key placed before.
 pub(super) async fn place(
@@ -111,15 +111,18 @@ async fn find_order(
     buyer: &BuyerId,
     key: &IdempotencyKey,
 ) -> Result<Option<(OrderId, u64)>, PgError> {
-    let db = api.pool.get().await?;
-    let statement = db
-        .prepare_cached(
-            "SELECT id, fingerprint FROM orders WHERE buyer = $1 AND sale_id = $2 AND idem_key = $3
+    let query = async {
+        let db = api.pool.get().await?;
+        let statement = db
+            .prepare_cached(
+                "SELECT id, fingerprint FROM orders WHERE buyer = $1 AND sale_id = $2 AND idem_key = $3
              AND cancel_reason IS DISTINCT FROM 'duplicate'",
-        )
-        .await?;
-    let row = db
-        .query_opt(&statement, &[&buyer.as_str(), &desk.definition.sale.id.as_str(), &key.as_str()])
-        .await?;
-    Ok(row.map(|row| (OrderId::from_uuid(row.get(0)), row.get::<_, i64>(1).cast_unsigned())))
+            )
+            .await?;
+        let row = db
+            .query_opt(&statement, &[&buyer.as_str(), &desk.definition.sale.id.as_str(), &key.as_str()])
+            .await?;
+        Ok(row.map(|row| (OrderId::from_uuid(row.get(0)), row.get::<_, i64>(1).cast_unsigned())))
+    };
+    within(QUERY_MAX, query).await
 }

@@ -6,17 +6,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::Api;
+use super::{Api, QUERY_MAX};
 use crate::buyer::BuyerId;
 use crate::http::{Body, Problem, ProblemKind, json};
-use crate::log::{LogEntry, OrderEntry, read_entries};
+use crate::log::{LogEntry, OrderEntry, RawEntry, read_entries};
 use crate::order::OrderState;
 use crate::order_id::OrderId;
-use crate::postgres::PgError;
+use crate::postgres::{PgError, within};
 use crate::redis::{Keys, RedisError};
 
 const ORDER: &str = include_str!("../../sql/api/order.sql");
 const ORDERS_OF_BUYER: &str = include_str!("../../sql/api/orders_of_buyer.sql");
+const DEAD_LETTER: &str = "SELECT fields FROM dead_letters WHERE partition = $1 AND entry_ms = $2 AND entry_seq = $3 AND ended_at IS NULL";
 /// Orders on a page.
 const PAGE_DEFAULT: i64 = 20;
 const PAGE_MAX: i64 = 100;
@@ -45,17 +46,15 @@ struct OrdersPage {
 pub(super) async fn show(api: &Api, id: &str, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
     let buyer = api.identity.of(headers)?;
     let id: OrderId = id.parse().map_err(|_| ProblemKind::NotFound)?;
-    if !api.has(id.partition()) {
-        return Err(ProblemKind::NotFound.into());
-    }
+    let gate = api.gate(id.partition()).ok_or(ProblemKind::NotFound)?;
     let persisted = from_postgres(api, id, &buyer).await;
     if let Ok(Some(order)) = persisted {
         return Ok(respond(&order));
     }
     match (from_log(api, id, &buyer).await, persisted) {
         (Ok(Some(order)), _) => Ok(respond(&order)),
-        // Only where both have answered is it certain that there is none.
-        (Ok(None), Ok(_)) => Err(ProblemKind::NotFound.into()),
+        // Only where both have answered, and the log is the one that was opened, is it certain that there is none.
+        (Ok(None), Ok(_)) if gate.open().is_some() => Err(ProblemKind::NotFound.into()),
         (log, postgres) => {
             tracing::warn!(%id, log = ?log.err(), postgres = ?postgres.err(), "an order cannot be looked up");
             Err(ProblemKind::Unavailable.into())
@@ -105,18 +104,30 @@ impl PageQuery {
 }
 
 async fn page_of_orders(api: &Api, buyer: &BuyerId, page: &PageQuery) -> Result<Vec<OrderView>, PgError> {
-    let db = api.pool.get().await?;
-    let statement = db.prepare_cached(ORDERS_OF_BUYER).await?;
     let before = page.before.map(OrderId::to_uuid);
-    let rows = db.query(&statement, &[&buyer.as_str(), &before, &page.limit]).await?;
-    Ok(rows.iter().map(view_of_row).collect())
+    let query = async {
+        let db = api.pool.get().await?;
+        let statement = db.prepare_cached(ORDERS_OF_BUYER).await?;
+        let rows = db.query(&statement, &[&buyer.as_str(), &before, &page.limit]).await?;
+        Ok(rows.iter().map(view_of_row).collect())
+    };
+    within(QUERY_MAX, query).await
 }
 
+/// An order that is stored, or that waits among the dead letters: the buyer is told that it was accepted.
 async fn from_postgres(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<Option<OrderView>, PgError> {
-    let db = api.pool.get().await?;
-    let statement = db.prepare_cached(ORDER).await?;
-    let row = db.query_opt(&statement, &[&id.to_uuid(), &buyer.as_str()]).await?;
-    Ok(row.as_ref().map(view_of_row))
+    let query = async {
+        let db = api.pool.get().await?;
+        let statement = db.prepare_cached(ORDER).await?;
+        if let Some(row) = db.query_opt(&statement, &[&id.to_uuid(), &buyer.as_str()]).await? {
+            return Ok(Some(view_of_row(&row)));
+        }
+        let statement = db.prepare_cached(DEAD_LETTER).await?;
+        let (partition, entry) = (id.partition().to_sql(), id.entry());
+        let row = db.query_opt(&statement, &[&partition, &entry.ms_sql(), &entry.seq_sql()]).await?;
+        Ok(row.and_then(|row| view_of_raw(id, &RawEntry::from_fields(entry, row.get(0)), buyer)))
+    };
+    within(QUERY_MAX, query).await
 }
 
 fn view_of_row(row: &Row) -> OrderView {
@@ -138,13 +149,17 @@ async fn from_log(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<Option<Orde
     let entry = id.entry().to_string();
     let reply =
         api.redis.on_key("XRANGE", &keys.log, vec![entry.as_str().into(), entry.as_str().into()]).await?;
-    let order = read_entries(reply)?.first().and_then(|raw| raw.decode().ok());
-    Ok(match order {
-        Some(LogEntry::Order(order)) if order.mark == id.mark() && order.buyer == *buyer => {
+    Ok(read_entries(reply)?.first().and_then(|raw| view_of_raw(id, raw, buyer)))
+}
+
+/// What an entry says of this very order, if it is this buyer's.
+fn view_of_raw(id: OrderId, raw: &RawEntry, buyer: &BuyerId) -> Option<OrderView> {
+    match raw.decode() {
+        Ok(LogEntry::Order(order)) if order.mark == id.mark() && order.buyer == *buyer => {
             Some(view_of_entry(id, &order))
         }
         _ => None,
-    })
+    }
 }
 
 fn view_of_entry(id: OrderId, order: &OrderEntry) -> OrderView {

@@ -24,21 +24,22 @@ const SAMPLES_MAX: usize = 1_000;
 /// What was last told of each sale.
 #[derive(Default)]
 pub(super) struct StockSamples {
-    of_sale: Mutex<HashMap<SaleId, Arc<tokio::sync::Mutex<Sample>>>>,
+    of_sale: Mutex<HashMap<SaleId, Arc<Sample>>>,
     list: tokio::sync::Mutex<Option<(Instant, bytes::Bytes)>>,
 }
 
+/// Two locks: claims look at the stock, and must not wait behind a page that loads the definition.
 #[derive(Default)]
 struct Sample {
-    stock: Option<(Instant, Stock)>,
-    definition: Option<Instant>,
+    stock: tokio::sync::Mutex<Option<(Instant, Stock)>>,
+    definition_loaded: tokio::sync::Mutex<Option<Instant>>,
 }
 
 /// Units left of each item, in the order of the definition; `None` where they are not known.
 type Stock = Arc<Vec<Option<i64>>>;
 
 impl StockSamples {
-    fn of(&self, sale: &SaleId) -> Arc<tokio::sync::Mutex<Sample>> {
+    fn of(&self, sale: &SaleId) -> Arc<Sample> {
         let mut samples = self.of_sale.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() >= SAMPLES_MAX && !samples.contains_key(sale) {
             samples.clear();
@@ -47,7 +48,7 @@ impl StockSamples {
     }
 }
 
-/// Every sale that is not long over.
+/// Sales that are not long over, the first thousand by id.
 pub(super) async fn list(api: &Api) -> Result<Response<Body>, Problem> {
     let mut list = api.samples.list.lock().await;
     if let Some((taken, body)) = &*list
@@ -55,7 +56,7 @@ pub(super) async fn list(api: &Api) -> Result<Response<Body>, Problem> {
     {
         return Ok(json(StatusCode::OK, body.clone()));
     }
-    let sales = api.store.list_sales(None, PAGE_MAX).await.map_err(|error| {
+    let sales = api.store.list_sales(None, PAGE_MAX, false).await.map_err(|error| {
         tracing::warn!(%error, "sales cannot be listed");
         ProblemKind::Unavailable
     })?;
@@ -64,7 +65,6 @@ pub(super) async fn list(api: &Api) -> Result<Response<Body>, Problem> {
         .rows
         .iter()
         .map(|summary| &summary.sale)
-        .filter(|sale| sale.retired_at.is_none())
         .map(|sale| {
             json!({
                 "id": sale.id, "name": sale.name, "status": sale.window.status(now),
@@ -79,36 +79,43 @@ pub(super) async fn list(api: &Api) -> Result<Response<Body>, Problem> {
 
 /// One sale, with what is left of its items.
 pub(super) async fn show(api: &Api, sale: &str) -> Result<Response<Body>, Problem> {
-    let mut desk = api.desks.of(sale).await?;
+    let desk = api.desks.of(sale).await?;
     let sample = api.samples.of(&desk.definition.sale.id);
-    // Whoever comes while a sample is taken waits for it, instead of taking another.
-    let mut sample = sample.lock().await;
-    if sample.definition.is_none_or(|taken| taken.elapsed() >= DEFINITION_AGE) {
-        desk = api.desks.load(&desk.definition.sale.id).await?;
-        sample.definition = Some(Instant::now());
-    }
+    let desk = sample.fresh_definition(api, desk).await;
     let stock = sample.stock(api, &desk).await;
-    drop(sample);
     Ok(json(StatusCode::OK, view(&desk, &stock).to_string()))
 }
 
 /// What all partitions together have left, as of a moment ago; `None` where it is not known.
 pub(super) async fn left(api: &Api, desk: &Desk) -> HashMap<Sku, Option<i64>> {
-    let sample = api.samples.of(&desk.definition.sale.id);
-    let stock = sample.lock().await.stock(api, desk).await;
+    let stock = api.samples.of(&desk.definition.sale.id).stock(api, desk).await;
     desk.definition.items().iter().map(|item| item.sku.clone()).zip(stock.iter().copied()).collect()
 }
 
 impl Sample {
-    async fn stock(&mut self, api: &Api, desk: &Desk) -> Stock {
-        match &self.stock {
-            Some((taken, stock)) if taken.elapsed() < STOCK_AGE => stock.clone(),
+    /// Whoever comes while a sample is taken waits for it, instead of taking another.
+    async fn stock(&self, api: &Api, desk: &Desk) -> Stock {
+        let mut taken = self.stock.lock().await;
+        match &*taken {
+            Some((at, stock)) if at.elapsed() < STOCK_AGE => stock.clone(),
             _ => {
                 let stock: Stock = Arc::new(read_stock(api, desk).await);
-                self.stock = Some((Instant::now(), stock.clone()));
+                *taken = Some((Instant::now(), stock.clone()));
                 stock
             }
         }
+    }
+
+    /// The definition as it is now; the one that is known where Postgres does not answer. One request in a while asks,
+    /// the others go on with what is known.
+    async fn fresh_definition(&self, api: &Api, known: Arc<Desk>) -> Arc<Desk> {
+        let Ok(mut loaded) = self.definition_loaded.try_lock() else { return known };
+        if loaded.is_some_and(|at| at.elapsed() < DEFINITION_AGE) {
+            return known;
+        }
+        // Also where it fails: a Postgres that hangs is asked once in a while, not by everyone in turn.
+        *loaded = Some(Instant::now());
+        api.desks.load(&known.definition.sale.id).await.unwrap_or(known)
     }
 }
 

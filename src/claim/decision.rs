@@ -59,7 +59,7 @@ pub enum ClaimError {
     /// The reply was lost or late.
     #[error("no reply from redis in time: the claim may have been accepted")]
     Indeterminate,
-    /// The reply is none that this version knows.
+    /// The reply is none that this version knows. The script ran: there may be an order.
     #[error("unexpected reply {0:?}: script and binary do not belong together")]
     Unexpected(String),
 }

@@ -57,7 +57,7 @@ impl Intake {
         tokio::spawn(run(
             receiver,
             limits,
-            Arc::new(Desk {
+            Arc::new(CallTarget {
                 redis,
                 gate,
                 keys,
@@ -83,7 +83,7 @@ impl Intake {
     }
 }
 
-struct Desk {
+struct CallTarget {
     redis: Redis,
     gate: Gate,
     keys: Keys,
@@ -93,7 +93,7 @@ struct Desk {
     refusing: AtomicBool,
 }
 
-async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, desk: Arc<Desk>) {
+async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, target: Arc<CallTarget>) {
     let mut waiting = Vec::with_capacity(limits.batch_max);
     let mut calls = FuturesUnordered::new();
     loop {
@@ -110,12 +110,12 @@ async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, desk: 
             && !waiting.is_empty()
             && (calls.is_empty() || waiting.len() >= limits.batch_max / 2)
         {
-            send_batch(&mut waiting, &desk, &calls);
+            send_batch(&mut waiting, &target, &calls);
         }
     }
     while !waiting.is_empty() || !calls.is_empty() {
         if calls.len() < limits.calls_max && !waiting.is_empty() {
-            send_batch(&mut waiting, &desk, &calls);
+            send_batch(&mut waiting, &target, &calls);
         }
         calls.next().await;
     }
@@ -123,7 +123,7 @@ async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, desk: 
 
 type Calls = FuturesUnordered<futures_util::future::BoxFuture<'static, ()>>;
 
-fn send_batch(waiting: &mut Vec<Waiting>, desk: &Arc<Desk>, calls: &Calls) {
+fn send_batch(waiting: &mut Vec<Waiting>, target: &Arc<CallTarget>, calls: &Calls) {
     let mut lines = 0;
     let taken = waiting.iter().take_while(|one| {
         lines += one.claim.lines.len();
@@ -133,22 +133,22 @@ fn send_batch(waiting: &mut Vec<Waiting>, desk: &Arc<Desk>, calls: &Calls) {
     let mut batch: Vec<Waiting> = waiting.drain(..taken).collect();
     // Undecided, and nobody to tell: not sent.
     batch.retain(|one| !one.reply.is_closed());
-    let Some(scripts) = desk.gate.open().filter(|_| desk.redis.is_connected()) else {
+    let Some(scripts) = target.gate.open().filter(|_| target.redis.is_connected()) else {
         return answer_all(batch, &ClaimError::Fenced);
     };
     if !batch.is_empty() {
-        calls.push(Box::pin(call(desk.clone(), scripts, batch)));
+        calls.push(Box::pin(call(target.clone(), scripts, batch)));
     }
 }
 
-async fn call(desk: Arc<Desk>, scripts: Arc<StampedScripts>, mut batch: Vec<Waiting>) {
-    if desk.refusing.load(Ordering::Relaxed) {
-        batch = refuse(&desk, &scripts, batch).await;
+async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: Vec<Waiting>) {
+    if target.refusing.load(Ordering::Relaxed) {
+        batch = refuse(&target, &scripts, batch).await;
         if batch.is_empty() {
             return;
         }
     }
-    match decide(&desk, scripts, &batch).await {
+    match decide(&target, scripts, &batch).await {
         Ok(mut decisions) => {
             let mut refusing = true;
             for one in batch {
@@ -156,19 +156,24 @@ async fn call(desk: Arc<Desk>, scripts: Arc<StampedScripts>, mut batch: Vec<Wait
                 refusing &= !matches!(decision, Ok(Decision::Accepted(_)));
                 let _ = one.reply.send(decision);
             }
-            desk.refusing.store(refusing, Ordering::Relaxed);
+            target.refusing.store(refusing, Ordering::Relaxed);
         }
         Err(error) => {
-            tracing::debug!(%error, claims = batch.len(), "a batch was not decided");
+            match &error {
+                ClaimError::Refused(_) | ClaimError::Unexpected(_) => {
+                    tracing::error!(%error, claims = batch.len(), "a batch was not decided");
+                }
+                _ => tracing::debug!(%error, claims = batch.len(), "a batch was not decided"),
+            }
             answer_all(batch, &error);
         }
     }
 }
 
 /// Refuses whom a survey can refuse, and gives back the others.
-async fn refuse(desk: &Desk, scripts: &StampedScripts, batch: Vec<Waiting>) -> Vec<Waiting> {
+async fn refuse(target: &CallTarget, scripts: &StampedScripts, batch: Vec<Waiting>) -> Vec<Waiting> {
     let claims = batch.iter().map(|one| &one.claim);
-    let survey = Survey::take(claims, &desk.redis, scripts, &desk.keys, &desk.sale).await;
+    let survey = Survey::take(claims, &target.redis, scripts, &target.keys, &target.sale).await;
     // Without a survey the claims are decided as if there were none: that call meets the same fault, and knows it.
     let Ok(survey) = survey else { return batch };
     let mut others = Vec::new();
@@ -184,14 +189,14 @@ async fn refuse(desk: &Desk, scripts: &StampedScripts, batch: Vec<Waiting>) -> V
 /// Calls the script. A refusal by the fence decided nothing, so the batch may be sent again under the stamp of a later
 /// opening: a keeper that changes hands costs buyers a short wait, not an error.
 async fn decide(
-    desk: &Desk,
+    target: &CallTarget,
     mut scripts: Arc<StampedScripts>,
     batch: &[Waiting],
 ) -> Result<Decisions, ClaimError> {
-    let mut gate = desk.gate.clone();
+    let mut gate = target.gate.clone();
     for _ in 0..OPENINGS_MAX {
-        let arguments = Batch::new(batch.iter().map(|one| &one.claim), desk.backlog_max);
-        let decided = arguments.decide(&desk.redis, &scripts, &desk.keys, &desk.sale).await;
+        let arguments = Batch::new(batch.iter().map(|one| &one.claim), target.backlog_max);
+        let decided = arguments.decide(&target.redis, &scripts, &target.keys, &target.sale).await;
         if !matches!(decided, Err(ClaimError::Fenced)) {
             return decided;
         }

@@ -1,5 +1,7 @@
 //! Everything that the log holds and Postgres does not, in log order.
 
+use std::time::Duration;
+
 use crate::log::{EntryId, RawEntry, read_range};
 use crate::persist::{Applied, Fence, persist};
 use crate::postgres::PgPool;
@@ -17,6 +19,7 @@ pub(super) async fn drain(
     pool: &PgPool,
     fence: Fence,
     from: EntryId,
+    limit: Duration,
 ) -> Result<Applied, OpenError> {
     let mut total = Applied::default();
     let mut next = from;
@@ -24,7 +27,7 @@ pub(super) async fn drain(
         let batch: Vec<RawEntry> = read_range(redis, keys, next, STEP).await?;
         let Some(last) = batch.last() else { return Ok(total) };
         next = last.id.next();
-        let applied = persist(pool, fence, &batch).await?;
+        let applied = persist(pool, fence, &batch, limit).await?;
         total.new_orders += applied.new_orders;
         total.over_allotment += applied.over_allotment;
         total.dead_letters += applied.dead_letters;

@@ -41,6 +41,8 @@ pub struct KeeperOptions {
     pub log_retention: Duration,
     /// How long after its end a sale's keys stay in Redis.
     pub sale_retention: Duration,
+    /// For one transaction of Postgres, also where it has stopped answering.
+    pub postgres_timeout: Duration,
     /// What the servers must promise before anything is sold.
     pub durability: DurabilityCheck,
 }

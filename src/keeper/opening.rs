@@ -125,7 +125,9 @@ impl Keeper {
                 return Err(OpenError::Gap { watermark: *watermark, first: *first });
             }
         };
-        let drained = drain::drain(&self.redis, &opening.keys, &self.pool, fence, from).await?;
+        let drained =
+            drain::drain(&self.redis, &opening.keys, &self.pool, fence, from, self.options.postgres_timeout)
+                .await?;
         let rebuilt = match &verdict {
             Verdict::Rebuild(why) => Some(*why),
             _ if !opening.stock_agrees().await? => Some("the stock differs from what the database computes"),
@@ -149,7 +151,7 @@ impl Keeper {
         let opened = opening.finish(server).await?;
         tracing::info!(
             partition = %self.partition, epoch = opened.scripts.stamp.epoch, drained = drained.new_orders,
-            rebuilt = rebuilt.is_some(), took_ms = started.elapsed().as_millis() as u64, "partition is open",
+            over_allotment = drained.over_allotment, dead_letters = drained.dead_letters, rebuilt = rebuilt.is_some(), took_ms = started.elapsed().as_millis() as u64, "partition is open",
         );
         Ok(opened)
     }

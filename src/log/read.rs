@@ -17,6 +17,11 @@ pub struct RawEntry {
 }
 
 impl RawEntry {
+    /// Whether it is pending, but no longer in the log: nothing tells what it said.
+    pub fn is_vanished(&self) -> bool {
+        self.fields.is_empty()
+    }
+
     /// From what a dead letter kept: field, value, field, value.
     pub fn from_fields(id: EntryId, words: Vec<Vec<u8>>) -> Self {
         let mut words = words.into_iter().map(Bytes::from);
@@ -63,7 +68,12 @@ pub fn read_entries(reply: Reply) -> Result<Vec<RawEntry>, RedisError> {
                 .next()
                 .and_then(|id| id.as_str().and_then(|id| id.parse().ok()))
                 .ok_or_else(unexpected)?;
-            let Some(Value::Array(words)) = parts.next() else { return Err(unexpected()) };
+            let words = match parts.next() {
+                Some(Value::Array(words)) => words,
+                // Pending, but deleted from the log: a consumer that asks for its own entries is told so.
+                Some(Value::Null) => Vec::new(),
+                _ => return Err(unexpected()),
+            };
             let mut words = words.into_iter().map(|word| word.into_bytes());
             let mut fields = Vec::with_capacity(1);
             while let (Some(Some(field)), Some(Some(value))) = (words.next(), words.next()) {

@@ -1,11 +1,13 @@
 //! Persists a batch whatever is in it: bad entries are found by halving and set apart, the rest goes through.
 
+use std::time::Duration;
+
 use deadpool_postgres::Object;
 
 use crate::log::{LogEntry, RawEntry};
 use crate::persist::anomaly::{self, Incident};
 use crate::persist::transaction::{self, Entry, Fence, WriteError, begin};
-use crate::postgres::{PgError, PgPool};
+use crate::postgres::{PgError, PgPool, within};
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,16 +25,25 @@ pub struct Applied {
 ///
 /// # Errors
 /// [`WriteError::Superseded`], or a transient error of the database; then part of the batch may be written, and the
-/// whole batch is to be tried again.
-pub async fn persist(pool: &PgPool, fence: Fence, batch: &[RawEntry]) -> Result<Applied, WriteError> {
+/// whole batch is to be tried again. `limit` bounds each transaction, also where Postgres has stopped answering.
+pub async fn persist(
+    pool: &PgPool,
+    fence: Fence,
+    batch: &[RawEntry],
+    limit: Duration,
+) -> Result<Applied, WriteError> {
     let mut db = pool.get().await.map_err(PgError::from)?;
     let mut applied = Applied::default();
     let mut entries: Vec<(usize, Entry)> = Vec::with_capacity(batch.len());
     for (index, raw) in batch.iter().enumerate() {
+        if raw.is_vanished() {
+            within(limit, report_vanished(&mut db, fence, raw)).await?;
+            continue;
+        }
         match raw.decode() {
             Ok(entry) => entries.push((index, (raw.id, entry))),
             Err(error) => {
-                set_apart(&mut db, fence, raw, None, &error.to_string()).await?;
+                within(limit, set_apart(&mut db, fence, raw, None, &error.to_string())).await?;
                 applied.dead_letters += 1;
             }
         }
@@ -44,12 +55,14 @@ pub async fn persist(pool: &PgPool, fence: Fence, batch: &[RawEntry]) -> Result<
         if range.is_empty() {
             continue;
         }
-        match transaction::write(&mut db, fence, &entries[range.clone()]).await {
+        // Each transaction on its own: a batch full of bad entries takes many, and must get through in the end.
+        match within(limit, transaction::write(&mut db, fence, &entries[range.clone()])).await {
             Ok(new_orders) => applied.new_orders += new_orders,
             Err(error) if !error.is_about_the_data() => return Err(error),
             Err(error) if range.len() == 1 => {
                 let raw = &batch[indexes[range.start]];
-                end_alone(&mut db, fence, raw, &entries[range.start].1, &error, &mut applied).await?;
+                let entry = &entries[range.start].1;
+                within(limit, end_alone(&mut db, fence, raw, entry, &error, &mut applied)).await?;
             }
             Err(_) => {
                 let middle = range.start + range.len() / 2;
@@ -97,27 +110,11 @@ async fn set_apart(
     Ok(())
 }
 
-/// Entries that were pending and are no longer in the log: nothing tells what they said.
-///
-/// # Errors
-/// As [`persist`].
-pub(super) async fn report_vanished(pool: &PgPool, fence: Fence, ids: &[String]) -> Result<(), WriteError> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    let mut db = pool.get().await.map_err(PgError::from)?;
-    let tx = begin(&mut db, fence).await?;
-    for id in ids {
-        let subject = format!("{} {id}", fence.partition);
-        anomaly::raise(
-            &tx,
-            Incident::EntryVanished,
-            fence.partition,
-            &subject,
-            "pending, but deleted from the log",
-        )
-        .await?;
-    }
+async fn report_vanished(db: &mut Object, fence: Fence, entry: &RawEntry) -> Result<(), WriteError> {
+    let tx = begin(db, fence).await?;
+    let subject = format!("{} {}", fence.partition, entry.id);
+    let detail = "pending, but deleted from the log";
+    anomaly::raise(&tx, Incident::EntryVanished, fence.partition, &subject, detail).await?;
     tx.commit().await?;
     Ok(())
 }

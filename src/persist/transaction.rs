@@ -36,6 +36,9 @@ pub enum WriteError {
     /// The gate: an item has fewer units than the batch needs.
     #[error("over the allotment: the database has fewer units than redis sold")]
     OverAllotment,
+    /// The gate refused an order, and then did not.
+    #[error("units came back while an order was refused: the batch is tried again")]
+    GateMoved,
     /// An order names an item that its sale does not have.
     #[error("an order names a sale or an item that does not exist")]
     UnknownItem,
@@ -49,7 +52,7 @@ impl WriteError {
     pub fn is_about_the_data(&self) -> bool {
         match self {
             Self::OverAllotment | Self::UnknownItem => true,
-            Self::Superseded(_) => false,
+            Self::Superseded(_) | Self::GateMoved => false,
             Self::Postgres(error) => error.is_bad_data(),
         }
     }
@@ -219,7 +222,11 @@ pub(super) async fn write_over_allotment(
     let order_id = OrderId::new(id, fence.partition, order.mark);
     let mut units = Units::default();
     units.add(&order.sale, &order.lines);
-    let probe = tx_savepoint_gate(&tx, fence.partition, &units).await?;
+    let probe = probe_gate(&tx, fence.partition, &units).await?;
+    if probe.len() == units.len() {
+        // Units came back since: the order fits after all, and is written the usual way.
+        return Err(WriteError::GateMoved);
+    }
     anomaly::write_cancelled(&tx, order_id, order, CancelReason::OverAllotment, |sku| {
         !probe.iter().any(|(_, passed)| passed == sku.as_str())
     })
@@ -229,7 +236,7 @@ pub(super) async fn write_over_allotment(
 }
 
 /// Asks the gate without counting anything.
-async fn tx_savepoint_gate(
+async fn probe_gate(
     tx: &Transaction<'_>,
     partition: Partition,
     units: &Units,

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
 use crate::persist::{Fence, WriteError, persist};
-use crate::postgres::{PgPool, within};
+use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
 
 /// How long a read waits for entries. Bounds the time a worker takes to notice that it is to stop.
@@ -31,11 +31,12 @@ pub struct PersistOptions {
     pub batch_max: usize,
     /// After which a silent consumer's entries are taken over.
     pub idle: Duration,
-    /// For one batch to become rows, also where Postgres has stopped answering.
+    /// For one transaction, also where Postgres has stopped answering.
     pub timeout: Duration,
 }
 
 /// One consumer of one partition.
+#[derive(Clone)]
 pub struct PersistWorker {
     /// For everything that does not block.
     pub redis: Redis,
@@ -150,7 +151,7 @@ impl PersistWorker {
 
     /// Takes entries of consumers that have been silent for too long. Entries that are pending but no longer
     /// in the log are reported by Redis once, here: each is an incident.
-    async fn take_over(&self, keys: &Keys, fence: Fence) -> Result<Vec<RawEntry>, Interrupted> {
+    async fn take_over(&self, keys: &Keys, fence: Fence) -> Result<Vec<RawEntry>, RedisError> {
         let args: Vec<Value> = vec![
             GROUP.into(),
             self.consumer.as_str().into(),
@@ -161,13 +162,14 @@ impl PersistWorker {
         ];
         let reply = self.redis.on_key("XAUTOCLAIM", &keys.log, args).await?;
         let Value::Array(parts) = reply else {
-            return Err(RedisError::Unexpected("reply to XAUTOCLAIM".into()).into());
+            return Err(RedisError::Unexpected("reply to XAUTOCLAIM".into()));
         };
         let mut parts = parts.into_iter().skip(1);
-        let entries = read_entries(parts.next().unwrap_or(Value::Null))?;
-        if let Some(Value::Array(vanished)) = parts.next() {
-            let ids: Vec<String> = vanished.iter().filter_map(Value::as_string).collect();
-            super::apply::report_vanished(&self.pool, fence, &ids).await?;
+        let mut entries = read_entries(parts.next().unwrap_or(Value::Null))?;
+        if let Some(Value::Array(ids)) = parts.next() {
+            // Redis has dropped them from the group, and tells of them this once: they go the way of the others.
+            let ids = ids.iter().filter_map(|id| id.as_str()?.parse().ok());
+            entries.extend(ids.map(|id| RawEntry { id, fields: Vec::new() }));
         }
         if !entries.is_empty() {
             tracing::warn!(partition = %fence.partition, entries = entries.len(), "took over from a silent consumer");
@@ -189,7 +191,7 @@ impl PersistWorker {
         }
         let mut backoff = BACKOFF_MIN;
         loop {
-            match within(self.options.timeout, persist(&self.pool, fence, &batch)).await {
+            match persist(&self.pool, fence, &batch, self.options.timeout).await {
                 Ok(_) => break,
                 Err(WriteError::Postgres(error)) if !stop.is_cancelled() => {
                     tracing::warn!(partition = %fence.partition, %error, entries = batch.len(), "tries again");

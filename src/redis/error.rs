@@ -34,13 +34,6 @@ pub enum RedisError {
     Config(String),
 }
 
-impl RedisError {
-    /// Whether the call may have taken effect all the same.
-    pub fn is_indeterminate(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Disconnected(_))
-    }
-}
-
 impl From<FredError> for RedisError {
     fn from(error: FredError) -> Self {
         let details = error.details().to_owned();

@@ -10,7 +10,7 @@ use crate::catalogue::{Item, ItemStock, Sale, SaleDefinition, SaleDetail, SaleId
 use crate::postgres::within;
 
 impl CatalogueStore {
-    /// One page of sales by id, beginning after `after`.
+    /// One page of sales by id, beginning after `after`; with those that are retired, or without.
     ///
     /// # Errors
     /// [`StoreError::Postgres`].
@@ -18,6 +18,7 @@ impl CatalogueStore {
         &self,
         after: Option<&SaleId>,
         limit: u16,
+        with_retired: bool,
     ) -> Result<Page<SaleSummary, SaleId>, StoreError> {
         let limit = limit.clamp(1, PAGE_MAX);
         within(self.limit, async {
@@ -25,7 +26,7 @@ impl CatalogueStore {
             let found = client
                 .query(
                     include_str!("../../../sql/catalogue/list_sales.sql"),
-                    &[&after.map(SaleId::as_str), &(i64::from(limit) + 1)],
+                    &[&after.map(SaleId::as_str), &(i64::from(limit) + 1), &with_retired],
                 )
                 .await?;
             let summaries = found

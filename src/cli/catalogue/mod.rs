@@ -115,7 +115,7 @@ pub async fn run_sale(
             changed(&store, access, &new.id, created.version(), done, output, out).await
         }
         SaleCommand::List { page, output } => {
-            let page = store.list_sales(page.after.as_ref(), page.limit).await?;
+            let page = store.list_sales(page.after.as_ref(), page.limit, true).await?;
             let now = Timestamp::now();
             if output.json {
                 let sales: Vec<_> = page.rows.iter().map(|sale| sale.view(now)).collect();
