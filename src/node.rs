@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::{self, AdminDoor, AdminState};
 use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
@@ -303,7 +304,8 @@ async fn supervise<F>(what: &'static str, stop: CancellationToken, start: impl F
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    while let Err(panic) = tokio::spawn(start()).await {
+    // Aborted with its supervisor, where a node is dropped instead of stopped.
+    while let Err(panic) = AbortOnDropHandle::new(tokio::spawn(start())).await {
         tracing::error!(%panic, "a {what} panicked; it is started again");
         if stop.is_cancelled() {
             return;

@@ -124,7 +124,9 @@ mod tests {
             config.get_options(),
             Some(
                 "-c statement_timeout=4000 -c lock_timeout=2000 \
-                 -c idle_in_transaction_session_timeout=8000 -c work_mem=1MB"
+                 -c idle_in_transaction_session_timeout=8000 \
+                 -c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3 \
+                 -c jit=off -c work_mem=1MB"
             )
         );
         assert_eq!(config.get_application_name(), Some("doorbuster"));
