@@ -8,4 +8,5 @@ mod outcomes;
 mod persisting;
 mod reading;
 mod retries;
+mod stock;
 mod support;
