@@ -3,6 +3,7 @@
 
 mod concurrency;
 mod faults;
+mod fencing;
 mod opening;
 mod outcomes;
 mod persisting;
