@@ -8,6 +8,7 @@ mod opening;
 mod outcomes;
 mod persisting;
 mod reading;
+mod rebuilding;
 mod retries;
 mod stock;
 mod support;
