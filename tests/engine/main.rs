@@ -9,6 +9,7 @@ mod outcomes;
 mod persisting;
 mod reading;
 mod rebuilding;
+mod retention;
 mod retries;
 mod stock;
 mod support;
