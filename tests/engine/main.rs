@@ -3,9 +3,13 @@
 
 mod concurrency;
 mod faults;
+mod fencing;
 mod opening;
 mod outcomes;
 mod persisting;
 mod reading;
+mod rebuilding;
+mod retention;
 mod retries;
+mod stock;
 mod support;

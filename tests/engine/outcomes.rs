@@ -177,3 +177,25 @@ async fn bad_requests_are_named() {
     }
     assert_eq!(world.stock(&sale, "TEE").await, 5, "a bad request took stock");
 }
+
+/// What a node does not know may have been created, and sold, through another a moment ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_unknown_is_looked_for_again() {
+    let world = World::new().await;
+    let client = world.client();
+    assert_eq!(client.claim("demo", "alice", "1", &[("TEE", 1)]).await.problem(), (404, "not-found"));
+    let sale = world.open_sale("demo", &[("TEE", 5, None)]).await;
+    assert_eq!(client.claim(&sale, "alice", "1", &[("TEE", 1)]).await.status, 202);
+    assert_eq!(client.claim(&sale, "alice", "2", &[("MUG", 1)]).await.problem(), (422, "unknown-item"));
+    world
+        .db
+        .batch_execute(
+            "INSERT INTO products (sku, name, price, currency) VALUES ('MUG', 'MUG', 1, 'EUR');
+             INSERT INTO sale_items (sale_id, sku, position, price, currency) VALUES ('demo', 'MUG', 2, 1, 'EUR');
+             INSERT INTO sale_stock (sale_id, sku, partition, allotted) VALUES ('demo', 'MUG', 0, 5)",
+        )
+        .await
+        .unwrap();
+    // Known from here, though Redis has not heard of it.
+    assert_eq!(client.claim(&sale, "alice", "2", &[("MUG", 1)]).await.problem(), (503, "unavailable"));
+}

@@ -110,8 +110,45 @@ async fn entries_of_a_dead_consumer_are_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn entries_of_a_reply_that_was_lost_are_asked_for_again() {
+    let world = World::with(|settings| {
+        settings.persist_workers = 1;
+        // Out of the way: here nobody takes over.
+        settings.persist_idle_ms = Millis::new(600_000);
+    })
+    .await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    world.drained().await;
+    let epoch = world.count("SELECT epoch FROM partitions").await;
+    let pending = || async {
+        world.redis_says(&["XPENDING", "{p0}:log", "persist"]).await.lines().next().map(str::to_owned)
+    };
+    let block = Block::persisting(&world).await;
+    let client = world.client();
+    client.claim(&sale, "alice", "1", &[("TEE", 1)]).await;
+    world.until("the worker has a batch", || async { pending().await.as_deref() == Some("1") }).await;
+    client.claim(&sale, "alice", "2", &[("TEE", 1)]).await;
+    // Redis gives the entry to the worker, which never hears of it.
+    let consumers = world.redis_says(&["XINFO", "CONSUMERS", "{p0}:log", "persist"]).await;
+    let worker = consumers.lines().nth(1).unwrap();
+    let delivered =
+        world.redis_says(&["XREADGROUP", "GROUP", "persist", worker, "STREAMS", "{p0}:log", ">"]).await;
+    assert!(delivered.contains("alice 2"), "{delivered:?} of {consumers:?}");
+    block.release().await;
+    world
+        .until("both orders are written once the connection broke", || async {
+            world.redis_says(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.count("SELECT count(*) FROM orders").await == 2
+        })
+        .await;
+    world.until("nothing is pending", || async { pending().await.as_deref() == Some("0") }).await;
+    assert_eq!(world.count("SELECT epoch FROM partitions").await, epoch, "drained by an opening instead");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_unit_that_never_was_is_refused_by_the_gate_and_takes_no_other_order_with_it() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     let sale = world.open_sale("demo", &[("TEE", 3, None), ("MUG", 10, None)]).await;
     world.drained().await;
     let block = Block::persisting(&world).await;
@@ -146,6 +183,13 @@ async fn a_unit_that_never_was_is_refused_by_the_gate_and_takes_no_other_order_w
         (&order.body["state"], &order.body["cancel_reason"]),
         (&"cancelled".into(), &"over_allotment".into())
     );
+    // A rebuild does not take the refused units for sold ones either.
+    world.stop_node().await;
+    world.redis_says(&["FLUSHALL"]).await;
+    world.start_node().await;
+    for sku in ["TEE", "MUG"] {
+        world.assert_balanced(&sale, sku).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

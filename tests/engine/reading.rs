@@ -1,5 +1,9 @@
 //! What buyers can look up.
 
+use doorbuster::log::EntryId;
+use doorbuster::order_id::{Mark, OrderId};
+use doorbuster::partition::Partition;
+
 use crate::support::{Block, World};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,6 +30,23 @@ async fn an_order_is_read_from_the_log_until_postgres_has_it() {
             assert_eq!(reply.problem(), (404, "not-found"), "{unknown}");
         }
     }
+}
+
+/// Promise 5: "there is none" only where both who could have it were asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_cannot_be_looked_for_is_503_never_404() {
+    let mut world = World::with_own_postgres(|_| {}).await;
+    let client = world.client();
+    let id = OrderId::new(EntryId { ms: 1_700_000_000_000, seq: 0 }, Partition::new(0), Mark::random());
+    let path = format!("/v1/orders/{id}");
+    assert_eq!(client.get(&path, "alice").await.problem(), (404, "not-found"));
+    world.redis.stop().await.unwrap();
+    assert_eq!(client.get(&path, "alice").await.problem(), (503, "unavailable"), "without redis");
+    world.redis.restart().await.unwrap();
+    world.start_anew_after_redis().await;
+    world.until("both answer", || async { client.get(&path, "alice").await.status == 404 }).await;
+    world.postgres.as_mut().unwrap().stop().await.unwrap();
+    assert_eq!(client.get(&path, "alice").await.problem(), (503, "unavailable"), "without postgres");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! A world of its own for each test: a private Redis, a database on a PostgreSQL that all tests of this binary
 //! share, and a node with every role.
 
+pub mod block;
 pub mod http;
 
 use std::os::unix::fs::PermissionsExt;
@@ -12,11 +13,13 @@ use doorbuster::catalogue::{CatalogueStore, ControlAction, NewSale, SaleId};
 use doorbuster::config::Settings;
 use doorbuster::node::Node;
 use doorbuster::postgres::connect_pool;
-use doorbuster::servers::{PostgresOptions, PrivatePostgres, PrivateRedis, RedisOptions};
+use doorbuster::redis::{Redis, RedisOptions};
+use doorbuster::servers::{self, PostgresOptions, PrivatePostgres, PrivateRedis};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+pub use block::Block;
 pub use http::{Client, Reply};
 
 /// Generous: the machine may be busy with other tests.
@@ -89,10 +92,8 @@ impl World {
 
     async fn on(url: String, postgres: Option<PrivatePostgres>, change: impl FnOnce(&mut Settings)) -> Self {
         let dir = tempdir();
-        let redis =
-            PrivateRedis::start(RedisOptions { data_dir: dir.path().join("redis"), ..Default::default() })
-                .await
-                .unwrap();
+        let options = servers::RedisOptions { data_dir: dir.path().join("redis"), ..Default::default() };
+        let redis = PrivateRedis::start(options).await.unwrap();
         let mut settings = test_settings(&redis, &url);
         change(&mut settings);
         let node = Node::start(&settings).await.unwrap();
@@ -133,6 +134,11 @@ impl World {
         self.node.take().unwrap().stop().await;
     }
 
+    /// Workers and keepers end where they are: what they have in hand is lost.
+    pub fn crash_node(&mut self) {
+        drop(self.node.take());
+    }
+
     pub async fn start_node(&mut self) {
         let before = self.count("SELECT min(epoch) FROM partitions").await;
         self.node = Some(Node::start(&self.settings).await.unwrap());
@@ -170,6 +176,19 @@ impl World {
         opens: &str,
         closes: &str,
     ) -> SaleId {
+        let sale = self.published_sale(id, items, opens, closes).await;
+        self.no_intents_open().await;
+        sale
+    }
+
+    /// A sale that Redis knows, but whose units may still be on their way.
+    pub async fn published_sale(
+        &self,
+        id: &str,
+        items: &[(&str, i64, Option<i32>)],
+        opens: &str,
+        closes: &str,
+    ) -> SaleId {
         let products: Vec<Value> = items
             .iter()
             .map(|(sku, ..)| json!({ "sku": sku, "name": sku, "price": 1999, "currency": "EUR" }))
@@ -188,11 +207,15 @@ impl World {
         let created = self.store.create_sale(&sale, "test").await.unwrap();
         let published = self.store.wait_published(&sale.id, created.version(), PATIENCE).await;
         assert!(published.applied, "{published:?}");
-        self.until("the allotment is in redis", || async {
+        sale.id
+    }
+
+    /// Waits until every change of stock has come back through the log.
+    pub async fn no_intents_open(&self) {
+        self.until("no change of stock is open", || async {
             self.count("SELECT count(*) FROM stock_intents WHERE applied_at IS NULL").await == 0
         })
         .await;
-        sale.id
     }
 
     pub async fn control(&self, sale: &SaleId, action: ControlAction) {
@@ -290,6 +313,15 @@ impl World {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// A connection to Redis as a node makes it.
+    pub async fn redis_client(&self) -> Redis {
+        let options =
+            RedisOptions { url: self.redis.url(), timeout: Duration::from_secs(10), queue_max: 100 };
+        let redis = Redis::connect(&options).unwrap();
+        redis.wait_ready().await.unwrap();
+        redis
+    }
+
     /// Waits until every entry of every log is settled.
     pub async fn drained(&self) {
         self.until("the backlog is drained", || async {
@@ -362,23 +394,4 @@ fn test_settings(redis: &PrivateRedis, postgres_url: &str) -> Settings {
     settings.attempts_per_second = 0;
     settings.postgres_pool_max = 8;
     settings
-}
-
-/// Keeps anything from being persisted, until it is released.
-pub struct Block {
-    db: tokio_postgres::Client,
-}
-
-impl Block {
-    pub async fn persisting(world: &World) -> Self {
-        let (db, connection) =
-            tokio_postgres::connect(&world.postgres_url, tokio_postgres::NoTls).await.unwrap();
-        tokio::spawn(connection);
-        db.batch_execute("BEGIN; LOCK TABLE orders IN SHARE MODE").await.unwrap();
-        Self { db }
-    }
-
-    pub async fn release(self) {
-        self.db.batch_execute("ROLLBACK").await.unwrap();
-    }
 }

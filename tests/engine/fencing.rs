@@ -1,0 +1,123 @@
+//! What is refused once a partition was opened anew: stamps, batches, and nothing more than those.
+
+use std::time::Duration;
+
+use doorbuster::buyer::BuyerId;
+use doorbuster::catalogue::SaleId;
+use doorbuster::claim::{Claim, Decision, IdempotencyKey, Intake, IntakeLimits, sorted_lines};
+use doorbuster::gate::Gate;
+use doorbuster::log::{EntryId, read_range};
+use doorbuster::partition::Partition;
+use doorbuster::persist::{Fence, WriteError, persist};
+use doorbuster::postgres::connect_pool;
+use doorbuster::redis::{Keys, Redis, Stamp, StampedScripts};
+
+use crate::support::{Block, World};
+
+const PARTITION: Partition = Partition::new(0);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_was_read_under_an_older_epoch_is_given_up() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    world.drained().await;
+    world.stop_node().await;
+    let order = format!("00000000 0000000000000001 {sale} alice k TEE:1");
+    for entry in [order.as_str(), "poison"] {
+        world.redis_says(&["XADD", "{p0}:log", "*", "order", entry]).await;
+    }
+    let batch = read_range(&world.redis_client().await, &Keys::new(PARTITION), EntryId::ZERO, 100).await;
+    let batch = batch.unwrap();
+    let (order, poison) = (&batch[batch.len() - 2..batch.len() - 1], &batch[batch.len() - 1..]);
+    let pool = connect_pool(&world.postgres_url, 2, Duration::from_secs(10)).unwrap();
+    let current = world.count("SELECT epoch FROM partitions").await;
+    let older = Fence { partition: PARTITION, epoch: current - 1 };
+    for batch in [order, poison] {
+        let given_up = persist(&pool, older, batch).await;
+        assert!(matches!(given_up, Err(WriteError::Superseded(epoch)) if epoch == current), "{given_up:?}");
+    }
+    let written = || async { world.count("SELECT count(*) FROM orders").await };
+    assert_eq!((written().await, world.count("SELECT count(*) FROM dead_letters").await), (0, 0));
+    let applied = persist(&pool, Fence { partition: PARTITION, epoch: current }, order).await.unwrap();
+    assert_eq!((applied.new_orders, written().await), (1, 1));
+}
+
+/// Else a batch could be committed behind the drain, and what Redis is rebuilt from would not count it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_waits_for_the_batch_that_is_being_written() {
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    world.drained().await;
+    let epoch = || async { world.count("SELECT epoch FROM partitions").await };
+    let before = epoch().await;
+    let block = Block::persisting(&world).await;
+    assert_eq!(world.client().claim(&sale, "alice", "k", &[("TEE", 1)]).await.status, 202);
+    let writing = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'orders'::regclass";
+    world.until("the batch is being written", || async { world.count(writing).await == 1 }).await;
+    world.redis_says(&["SCRIPT", "FLUSH"]).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(epoch().await, before, "opened over a batch in flight");
+    block.release().await;
+    world.until("the partition is opened anew", || async { epoch().await > before }).await;
+    world
+        .until("the order is there", || async { world.count("SELECT count(*) FROM orders").await == 1 })
+        .await;
+}
+
+/// What a keeper does at the end of an opening, at once: from one command to the next only `stamp` is served.
+async fn take_over(redis: &Redis, keys: &Keys, stamp: Stamp) {
+    redis.load(&StampedScripts::new(stamp), &keys.meta).await.unwrap();
+    let fields = ["stamp".into(), stamp.to_string().into(), "lease_until".into(), i64::MAX.into()];
+    redis.on_key("HSET", &keys.meta, fields.to_vec()).await.unwrap();
+}
+
+fn claim(sale: &SaleId, key: &str) -> Claim {
+    let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
+    Claim::new(
+        sale,
+        BuyerId::parse(b"alice").unwrap(),
+        &IdempotencyKey::parse(key.as_bytes()).unwrap(),
+        lines,
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_meets_the_next_opening_is_sent_again_under_its_stamp() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    world.stop_node().await;
+    let (redis, keys) = (world.redis_client().await, Keys::new(PARTITION));
+    let mut gate = Gate::watch(redis.clone(), PARTITION);
+    let limits = IntakeLimits {
+        batch_max: 10,
+        calls_max: 1,
+        queue_max: 10,
+        wait_max: Duration::from_secs(10),
+        backlog_max: 100,
+    };
+    let older = gate.wait_open().await.stamp;
+    let intake = Intake::start(redis.clone(), gate, &sale, limits);
+    take_over(&redis, &keys, Stamp { nonce: older.nonce ^ 1, ..older }).await;
+    // The gate looks again in half a second: until then this node knows only the older stamp.
+    let decided = intake.decide(claim(&sale, "1")).await;
+    assert!(matches!(decided, Ok(Decision::Accepted(_))), "{decided:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stamp_that_was_refused_is_not_used_again() {
+    let mut world = World::new().await;
+    world.stop_node().await;
+    let (redis, keys) = (world.redis_client().await, Keys::new(PARTITION));
+    let mut gate = Gate::watch(redis.clone(), PARTITION);
+    let older = gate.wait_open().await.stamp;
+    gate.refused(&older);
+    world.until("the gate is closed", || async { gate.open().is_none() }).await;
+    // Redis still names it: a server that came back with older data would, too.
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(gate.open().is_none(), "a refused stamp is used again");
+    }
+    let newer = Stamp { nonce: older.nonce ^ 1, ..older };
+    take_over(&redis, &keys, newer).await;
+    assert_eq!(gate.wait_open().await.stamp, newer);
+}
