@@ -12,7 +12,7 @@ use doorbuster::persist::{Fence, WriteError, persist};
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::{Keys, Redis, Stamp, StampedScripts};
 
-use crate::support::{Block, World};
+use crate::support::{Block, PATIENCE, World};
 
 const PARTITION: Partition = Partition::new(0);
 
@@ -33,12 +33,13 @@ async fn a_batch_that_was_read_under_an_older_epoch_is_given_up() {
     let current = world.count("SELECT epoch FROM partitions").await;
     let older = Fence { partition: PARTITION, epoch: current - 1 };
     for batch in [order, poison] {
-        let given_up = persist(&pool, older, batch).await;
+        let given_up = persist(&pool, older, batch, PATIENCE).await;
         assert!(matches!(given_up, Err(WriteError::Superseded(epoch)) if epoch == current), "{given_up:?}");
     }
     let written = || async { world.count("SELECT count(*) FROM orders").await };
     assert_eq!((written().await, world.count("SELECT count(*) FROM dead_letters").await), (0, 0));
-    let applied = persist(&pool, Fence { partition: PARTITION, epoch: current }, order).await.unwrap();
+    let applied =
+        persist(&pool, Fence { partition: PARTITION, epoch: current }, order, PATIENCE).await.unwrap();
     assert_eq!((applied.new_orders, written().await), (1, 1));
 }
 
@@ -74,9 +75,9 @@ async fn take_over(redis: &Redis, keys: &Keys, stamp: Stamp) {
 fn claim(sale: &SaleId, key: &str) -> Claim {
     let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
     Claim::new(
-        sale,
+        sale.clone(),
         BuyerId::parse(b"alice").unwrap(),
-        &IdempotencyKey::parse(key.as_bytes()).unwrap(),
+        IdempotencyKey::parse(key.as_bytes()).unwrap(),
         lines,
     )
 }
