@@ -134,7 +134,10 @@ impl Keeper {
             _ => None,
         };
         if let Some(why) = rebuilt {
-            tracing::warn!(partition = %self.partition, why, "rebuilds redis from postgres");
+            match watermark.entry {
+                EntryId::ZERO => tracing::info!(partition = %self.partition, "a new partition"),
+                _ => tracing::warn!(partition = %self.partition, why, "rebuilds redis from postgres"),
+            }
             rebuild::rebuild(&opening).await?;
         }
         let floor = history.highest_known.max(watermark.entry);

@@ -84,12 +84,7 @@ async fn restore_sales(opening: &Opening<'_>, db: &Object, partition: Partition)
         put("closes_at".into(), row.get::<_, jiff::Timestamp>(4).as_millisecond().into());
         let mut stock = stock.remove(&sale).unwrap_or_default();
         let items = db
-            .query(
-                "SELECT i.sku, i.per_buyer_limit, s.allotted = 0 FROM sale_items i
-                 JOIN sale_stock s ON s.sale_id = i.sale_id AND s.sku = i.sku AND s.partition = $2
-                 WHERE i.sale_id = $1",
-                &[&sale.as_str(), &partition.to_sql()],
-            )
+            .query(crate::stock::ITEMS, &[&sale.as_str(), &partition.to_sql()])
             .await
             .map_err(PgError::from)?;
         for item in &items {

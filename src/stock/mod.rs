@@ -4,6 +4,7 @@ mod intents;
 mod publications;
 
 pub use intents::apply_intents;
+pub(crate) use publications::ITEMS;
 pub use publications::publish_sales;
 
 use crate::postgres::PgError;

@@ -10,6 +10,8 @@ use crate::redis::{Keys, Redis, RedisError, Script, StampedScripts};
 
 use super::ApplyError;
 
+/// Columns: SKU, limit, whether this partition has no unit.
+pub(crate) const ITEMS: &str = include_str!("../../sql/stock/items.sql");
 /// Sales in one round.
 const ROUND: i64 = 100;
 
@@ -58,15 +60,7 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
 
 /// Of each item: SKU, limit, and whether all its units are in other partitions.
 async fn items(db: &Object, sale: &SaleId, partition: Partition) -> Result<Vec<Value>, ApplyError> {
-    let rows = db
-        .query(
-            "SELECT i.sku, i.per_buyer_limit, s.allotted = 0 FROM sale_items i
-             JOIN sale_stock s ON s.sale_id = i.sale_id AND s.sku = i.sku AND s.partition = $2
-             WHERE i.sale_id = $1",
-            &[&sale.as_str(), &partition.to_sql()],
-        )
-        .await
-        .map_err(PgError::from)?;
+    let rows = db.query(ITEMS, &[&sale.as_str(), &partition.to_sql()]).await.map_err(PgError::from)?;
     let of_item = |row: &tokio_postgres::Row| {
         let limit = row.get::<_, Option<i32>>(1).map_or(Value::from(""), Value::from);
         [Value::from(row.get::<_, &str>(0)), limit, Value::from(if row.get(2) { "0" } else { "" })]
