@@ -101,53 +101,57 @@ async fn what_redis_lost_is_rebuilt_from_postgres() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_comes_back_with_older_data_is_not_believed() {
-    let mut world = World::new().await;
-    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
-    let client = world.client();
-    let early = client.claim(&sale, "alice", "early", &[("TEE", 1)]).await;
-    world.drained().await;
-    let older = world.redis_data();
-    // By a clock that ran ahead: what comes after it must not depend on the time.
-    world.redis_says(&["XSETID", "{p0}:log", "4000000000000-0"]).await;
-    let late = client.claim(&sale, "alice", "late", &[("TEE", 1)]).await;
-    assert_eq!(late.status, 202);
-    world.drained().await;
-    world.redis.kill().await.unwrap();
-    world.put_redis_data(&older);
-    world.redis.restart().await.unwrap();
-    world.start_anew_after_redis().await;
-    for (key, first) in [("early", &early), ("late", &late)] {
-        let again = client.claim(&sale, "alice", key, &[("TEE", 1)]).await;
-        assert_eq!((again.status.as_u16(), again.id()), (200, first.id()), "{key}");
+    for partitions in [1, 4] {
+        let mut world = World::with_partitions(partitions).await;
+        let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+        let client = world.client();
+        let early = client.claim(&sale, "alice", "early", &[("TEE", 1)]).await;
+        world.drained().await;
+        let older = world.redis_data();
+        // By a clock that ran ahead: what comes after it must not depend on the time.
+        world.redis_says(&["XSETID", "{p0}:log", "4000000000000-0"]).await;
+        let late = client.claim(&sale, "alice", "late", &[("TEE", 1)]).await;
+        assert_eq!(late.status, 202);
+        world.drained().await;
+        world.redis.kill().await.unwrap();
+        world.put_redis_data(&older);
+        world.redis.restart().await.unwrap();
+        world.start_anew_after_redis().await;
+        for (key, first) in [("early", &early), ("late", &late)] {
+            let again = client.claim(&sale, "alice", key, &[("TEE", 1)]).await;
+            assert_eq!((again.status.as_u16(), again.id()), (200, first.id()), "{key}");
+        }
+        let new = client.claim(&sale, "alice", "new", &[("TEE", 1)]).await;
+        assert_eq!(new.status, 202);
+        assert!(new.id() > late.id(), "an id was given twice, or went back");
+        world.drained().await;
+        world.assert_balanced(&sale, "TEE").await;
+        assert_eq!(world.count("SELECT count(*) FROM orders").await, 3);
     }
-    let new = client.claim(&sale, "alice", "new", &[("TEE", 1)]).await;
-    assert_eq!(new.status, 202);
-    assert!(new.id() > late.id(), "an id was given twice, or went back");
-    world.drained().await;
-    world.assert_balanced(&sale, "TEE").await;
-    assert_eq!(world.count("SELECT count(*) FROM orders").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_that_only_the_log_has_are_drained_by_an_opening() {
-    let mut world = World::new().await;
-    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
-    world.drained().await;
-    let block = Block::persisting(&world).await;
-    let client = world.client();
-    for buyer in 0..5 {
-        assert_eq!(client.claim(&sale, &format!("b-{buyer}"), "k", &[("TEE", 1)]).await.status, 202);
+    for partitions in [1, 4] {
+        let mut world = World::with_partitions(partitions).await;
+        let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+        world.drained().await;
+        let block = Block::persisting(&world).await;
+        let client = world.client();
+        for buyer in 0..5 {
+            assert_eq!(client.claim(&sale, &format!("b-{buyer}"), "k", &[("TEE", 1)]).await.status, 202);
+        }
+        // Longer than the watermark takes to pass what was settled: here nothing was.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        // Every process dies; the group's pending entries belong to names that never come back.
+        world.redis.kill().await.unwrap();
+        world.crash_node();
+        block.release().await;
+        world.redis.restart().await.unwrap();
+        world.start_node().await;
+        assert_eq!(world.count("SELECT count(*) FROM orders").await, 5, "open before the log was drained");
+        world.assert_balanced(&sale, "TEE").await;
     }
-    // Longer than the watermark takes to pass what was settled: here nothing was.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    // Every process dies; the group's pending entries belong to names that never come back.
-    world.redis.kill().await.unwrap();
-    world.crash_node();
-    block.release().await;
-    world.redis.restart().await.unwrap();
-    world.start_node().await;
-    assert_eq!(world.count("SELECT count(*) FROM orders").await, 5, "open before the log was drained");
-    world.assert_balanced(&sale, "TEE").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
