@@ -5,6 +5,7 @@
 mod drain;
 mod durability;
 mod duties;
+mod inspection;
 mod judge;
 mod lease;
 mod lock;
