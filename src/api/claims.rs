@@ -7,6 +7,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap};
 use super::desks::Desk;
 use super::{Api, QUERY_MAX, answer, claim_body, sales};
 use crate::buyer::BuyerId;
+use crate::catalogue::Sku;
 use crate::claim::{Claim, ClaimError, Decision, IdempotencyKey, fingerprint};
 use crate::http::{Body, Problem, ProblemKind, read_body};
 use crate::log::Lines;
@@ -26,9 +27,11 @@ pub(super) async fn place(
     let body = read_body(body, api.options.body_max_bytes, api.options.body_timeout).await?;
     let lines = claim_body::read(&body)?;
     let mut desk = api.desks.of(sale).await?;
-    if lines.iter().any(|(sku, _)| desk.definition.item(sku.as_str()).is_none()) {
+    if unknown_item(&desk, &lines).is_some() {
         desk = api.desks.load(&desk.definition.sale.id).await?;
-        check_items(&desk, &lines)?;
+        if let Some(sku) = unknown_item(&desk, &lines) {
+            return Err(Problem::new(ProblemKind::UnknownItem).with_extension("sku", sku.as_str()));
+        }
     }
     if desk.definition.sale.retired_at.is_some() {
         return Box::pin(from_postgres(api, &desk, &buyer, &key, &lines)).await;
@@ -79,11 +82,8 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn check_items(desk: &Desk, lines: &Lines) -> Result<(), Problem> {
-    match lines.iter().find(|(sku, _)| desk.definition.item(sku.as_str()).is_none()) {
-        Some((sku, _)) => Err(Problem::new(ProblemKind::UnknownItem).with_extension("sku", sku.as_str())),
-        None => Ok(()),
-    }
+fn unknown_item<'a>(desk: &Desk, lines: &'a Lines) -> Option<&'a Sku> {
+    lines.iter().map(|(sku, _)| sku).find(|sku| desk.definition.item(sku.as_str()).is_none())
 }
 
 /// A sale whose keys Redis no longer has: its orders are all in Postgres.

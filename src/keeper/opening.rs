@@ -40,8 +40,8 @@ pub enum OpenError {
     /// Postgres is older than the log.
     #[error(
         "postgres has persisted up to {watermark}, but the log begins at {first}: entries between them exist nowhere. \
-         Is postgres_url right? Was it restored from a backup older than log_retention_s? Restore a newer one; opening now would \
-         destroy what redis alone still knows"
+         Is postgres_url right? Was it restored from a backup older than log_retention_s? Restore a newer one; \
+         opening now would destroy what redis alone still knows"
     )]
     Gap {
         /// Persisted up to here.
@@ -154,7 +154,8 @@ impl Keeper {
         let opened = opening.finish(server).await?;
         tracing::info!(
             partition = %self.partition, epoch = opened.scripts.stamp.epoch, drained = drained.new_orders,
-            over_allotment = drained.over_allotment, dead_letters = drained.dead_letters, rebuilt = rebuilt.is_some(), took_ms = started.elapsed().as_millis() as u64, "partition is open",
+            over_allotment = drained.over_allotment, dead_letters = drained.dead_letters,
+            rebuilt = rebuilt.is_some(), took_ms = started.elapsed().as_millis() as u64, "partition is open",
         );
         Ok(opened)
     }

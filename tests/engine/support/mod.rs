@@ -151,17 +151,19 @@ impl World {
     }
 
     async fn all_open(&self) {
-        self.until("every partition is open", || async {
-            for partition in 0..self.settings.partitions {
-                let meta = format!("{{p{partition}}}:meta");
-                if self.redis_says(&["HGET", &meta, "state"]).await != "open" {
-                    return false;
-                }
-            }
-            true
-        })
-        .await;
+        self.until("every partition is open", || self.says_open()).await;
         assert!(self.node().wait_ready(PATIENCE).await, "the partitions do not open");
+    }
+
+    /// Whether Redis says of every partition that it is open.
+    async fn says_open(&self) -> bool {
+        for partition in 0..self.settings.partitions {
+            let meta = format!("{{p{partition}}}:meta");
+            if self.redis_says(&["HGET", &meta, "state"]).await != "open" {
+                return false;
+            }
+        }
+        true
     }
 
     /// A sale that is open, with these items as `(sku, stock, per_buyer_limit)`, ready to be sold.
@@ -226,13 +228,7 @@ impl World {
     /// Waits until claims pass again after Redis was restarted: its scripts are gone until the keeper has opened.
     pub async fn start_anew_after_redis(&self) {
         self.until("every partition is open on the new redis", || async {
-            for partition in 0..self.settings.partitions {
-                let meta = format!("{{p{partition}}}:meta");
-                if self.redis_says(&["HGET", &meta, "state"]).await != "open" {
-                    return false;
-                }
-            }
-            self.probe().await
+            self.says_open().await && self.probe().await
         })
         .await;
     }
