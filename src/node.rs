@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::admin::{self, AdminDoor, AdminState};
 use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
 use crate::catalogue::CatalogueStore;
-use crate::claim::IntakeLimits;
+use crate::claim::{Decider, IntakeLimits};
 use crate::config::{Ack, DurabilityCheck, Settings};
 use crate::gate::Gate;
 use crate::http::{self, BearerToken, HttpLimits, Served};
@@ -24,7 +24,7 @@ use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
 use crate::postgres::{
     MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
 };
-use crate::redis::{Redis, RedisError, RedisOptions};
+use crate::redis::{Redis, RedisError, RedisOptions, ReplicaWait};
 
 /// Before a task that panicked is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -198,7 +198,7 @@ impl Node {
         let api = Api::new(
             parts.gates.clone(),
             parts.partitions,
-            (claims, reads),
+            (decider(settings, claims), reads),
             (parts.pool.clone(), store),
             identity,
             options,
@@ -330,6 +330,16 @@ fn http_limits(settings: &Settings) -> HttpLimits {
     }
 }
 
+fn decider(settings: &Settings, redis: Redis) -> Decider {
+    match settings.ack {
+        Ack::Fsync | Ack::Memory => redis.into(),
+        Ack::Replica => {
+            let limit = settings.ack_replica_timeout_ms.duration();
+            Decider::with_replicas(redis, ReplicaWait { replicas: settings.ack_replicas, limit })
+        }
+    }
+}
+
 fn keeper_options(settings: &Settings) -> KeeperOptions {
     KeeperOptions {
         lease: settings.lease_ms.duration(),
@@ -338,7 +348,7 @@ fn keeper_options(settings: &Settings) -> KeeperOptions {
         sale_retention: settings.sale_retention_s.duration(),
         postgres_timeout: settings.postgres_timeout_ms.duration() * 2,
         durability: keeper::DurabilityCheck {
-            fsync: settings.ack == Ack::Fsync,
+            fsync: settings.ack != Ack::Memory,
             enforce: settings.durability_check == DurabilityCheck::Enforce,
         },
     }

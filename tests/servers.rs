@@ -114,6 +114,23 @@ async fn redis_is_durable_and_takes_further_settings() {
 }
 
 #[tokio::test]
+async fn a_replica_copies_its_primary() {
+    let dir = shared_tempdir();
+    let primary = PrivateRedis::start(redis_options(dir.path())).await.unwrap();
+    redis_says(primary.port(), "SET k v").unwrap();
+    let options = RedisOptions {
+        data_dir: dir.path().join("replica"),
+        replica_of: Some(primary.port()),
+        ..RedisOptions::default()
+    };
+    let replica = PrivateRedis::start(options).await.unwrap();
+    wait_until("the replica has the key", || {
+        redis_says(replica.port(), "GET k").is_ok_and(|said| said.contains("$1\r\nv"))
+    });
+    assert!(redis_says(replica.port(), "SET k w").unwrap().contains("-READONLY"));
+}
+
+#[tokio::test]
 async fn a_paused_redis_answers_nothing_until_it_is_resumed_and_can_be_stopped() {
     let dir = shared_tempdir();
     let mut redis = PrivateRedis::start(redis_options(dir.path())).await.unwrap();

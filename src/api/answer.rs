@@ -74,7 +74,9 @@ pub(super) async fn of_one_partition(
 /// The response to a claim without a decision.
 pub(super) fn to_error(error: &ClaimError) -> Response<Body> {
     let kind = match error {
-        ClaimError::Indeterminate | ClaimError::Unexpected(_) => ProblemKind::Indeterminate,
+        ClaimError::Indeterminate | ClaimError::Unreplicated | ClaimError::Unexpected(_) => {
+            ProblemKind::Indeterminate
+        }
         ClaimError::Fenced | ClaimError::Overloaded | ClaimError::Refused(_) => ProblemKind::Unavailable,
     };
     Problem::new(kind).into_response()

@@ -7,11 +7,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::catalogue::{CatalogueStore, SaleDefinition, SaleId};
-use crate::claim::{Intake, IntakeLimits};
+use crate::claim::{Decider, Intake, IntakeLimits};
 use crate::gate::Gate;
 use crate::http::{Problem, ProblemKind};
 use crate::partition::Partition;
-use crate::redis::Redis;
 
 /// Definitions that this node loads at once; further requests wait for their turn. Without the bound, made-up sale ids
 /// would be a way to flood Postgres.
@@ -38,15 +37,15 @@ impl Desk {
 pub(super) struct Desks {
     open: RwLock<HashMap<SaleId, Arc<Desk>>>,
     loads: Semaphore,
-    redis: Redis,
+    decider: Decider,
     gates: Vec<Gate>,
     store: CatalogueStore,
     limits: IntakeLimits,
 }
 
 impl Desks {
-    pub fn new(redis: Redis, gates: Vec<Gate>, store: CatalogueStore, limits: IntakeLimits) -> Self {
-        Self { open: RwLock::default(), loads: Semaphore::new(LOADS_MAX), redis, gates, store, limits }
+    pub fn new(decider: Decider, gates: Vec<Gate>, store: CatalogueStore, limits: IntakeLimits) -> Self {
+        Self { open: RwLock::default(), loads: Semaphore::new(LOADS_MAX), decider, gates, store, limits }
     }
 
     /// The desk of a sale; loads it where this node has none.
@@ -109,7 +108,7 @@ impl Desks {
     }
 
     fn start_intakes(&self, sale: &SaleId) -> Arc<[Intake]> {
-        let start = |gate: &Gate| Intake::start(self.redis.clone(), gate.clone(), sale, self.limits);
+        let start = |gate: &Gate| Intake::start(self.decider.clone(), gate.clone(), sale, self.limits);
         self.gates.iter().map(start).collect()
     }
 }

@@ -13,7 +13,7 @@ mod sales;
 use std::time::Duration;
 
 use crate::catalogue::CatalogueStore;
-use crate::claim::IntakeLimits;
+use crate::claim::{Decider, IntakeLimits, ReplicaAck};
 use crate::gate::Gate;
 use crate::partition::{Partition, Partitions};
 use crate::postgres::PgPool;
@@ -48,6 +48,7 @@ pub struct Api {
     partitions: Partitions,
     gates: Vec<Gate>,
     redis: Redis,
+    replicas: Option<ReplicaAck>,
     pool: PgPool,
     store: CatalogueStore,
     identity: BuyerIdentity,
@@ -63,12 +64,13 @@ impl Api {
     pub fn new(
         gates: Vec<Gate>,
         partitions: Partitions,
-        (claims, redis): (Redis, Redis),
+        (claims, redis): (Decider, Redis),
         (pool, store): (PgPool, CatalogueStore),
         identity: BuyerIdentity,
         options: ApiOptions,
     ) -> Self {
         Self {
+            replicas: claims.replicas().cloned(),
             desks: Desks::new(claims, gates.clone(), store.clone(), options.intake),
             attempts: Attempts::new(options.attempts),
             samples: StockSamples::default(),

@@ -8,12 +8,14 @@ use tokio_postgres::Row;
 
 use super::{Api, QUERY_MAX};
 use crate::buyer::BuyerId;
+use crate::claim::ClaimError;
+use crate::gate::Gate;
 use crate::http::{Body, Problem, ProblemKind, json};
-use crate::log::{LogEntry, OrderEntry, RawEntry, read_entries};
+use crate::log::{LogEntry, OrderEntry, RawEntry, read_entry};
 use crate::order::OrderState;
 use crate::order_id::OrderId;
 use crate::postgres::{PgError, within};
-use crate::redis::{Keys, RedisError};
+use crate::redis::Keys;
 
 const ORDER: &str = include_str!("../../sql/api/order.sql");
 const ORDERS_OF_BUYER: &str = include_str!("../../sql/api/orders_of_buyer.sql");
@@ -51,7 +53,7 @@ pub(super) async fn show(api: &Api, id: &str, headers: &HeaderMap) -> Result<Res
     if let Ok(Some(order)) = persisted {
         return Ok(respond(&order));
     }
-    match (from_log(api, id, &buyer).await, persisted) {
+    match (from_log(api, gate, id, &buyer).await, persisted) {
         (Ok(Some(order)), _) => Ok(respond(&order)),
         // Only where both have answered, and the log is the one that was opened, is it certain that there is none.
         (Ok(None), Ok(_)) if gate.open().is_some() => Err(ProblemKind::NotFound.into()),
@@ -144,12 +146,24 @@ fn view_of_row(row: &Row) -> OrderView {
     }
 }
 
-async fn from_log(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<Option<OrderView>, RedisError> {
+/// An order that is in the log alone. To show it is to say that it was accepted, so it has to be held by whatever a claim's
+/// answer would wait for.
+async fn from_log(
+    api: &Api,
+    gate: &Gate,
+    id: OrderId,
+    buyer: &BuyerId,
+) -> Result<Option<OrderView>, ClaimError> {
     let keys = Keys::new(id.partition());
-    let entry = id.entry().to_string();
-    let reply =
-        api.redis.on_key("XRANGE", &keys.log, vec![entry.as_str().into(), entry.as_str().into()]).await?;
-    Ok(read_entries(reply)?.first().and_then(|raw| view_of_raw(id, raw, buyer)))
+    let view = |raw: &RawEntry| view_of_raw(id, raw, buyer);
+    let entry = match &api.replicas {
+        None => read_entry(&api.redis, &keys, id.entry()).await?,
+        Some(replicas) => {
+            let scripts = gate.open().ok_or(ClaimError::Fenced)?;
+            replicas.read_entry(&scripts, &keys, id.entry(), |raw| view(raw).is_some()).await?
+        }
+    };
+    Ok(entry.as_ref().and_then(view))
 }
 
 /// What an entry says of this very order, if it is this buyer's.

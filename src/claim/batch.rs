@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use fred::types::{Key, Value};
 
 use crate::catalogue::Sku;
-use crate::claim::decision::ReplyContext;
+use crate::claim::decision::{ACCEPTED, DUPLICATE, ReplyContext};
 use crate::claim::{Claim, ClaimError, Decision};
 use crate::partition::Partition;
-use crate::redis::{Keys, Redis, RedisError, Reply, SaleKeys, Script, StampedScripts};
+use crate::redis::{Keys, Redis, RedisError, ReplicaWait, Reply, SaleKeys, Script, Session, StampedScripts};
 
 /// Lines of all claims of a batch, at most: bounds the work of one call and the arguments that Lua can unpack.
 pub const BATCH_LINES_MAX: usize = 1024;
@@ -55,11 +55,50 @@ impl Batch {
         keys: &Keys,
         sale: &SaleKeys,
     ) -> Result<Decisions, ClaimError> {
-        let script_keys: Vec<Key> =
-            vec![keys.meta.clone(), sale.sale.clone(), sale.buyers.clone(), keys.log.clone()];
-        let reply = redis.run(scripts, Script::Claim, script_keys, self.args).await?;
+        let reply = redis.run(scripts, Script::Claim, script_keys(keys, sale), self.args).await?;
         Decisions::new(reply, scripts.stamp.partition, self.skus)
     }
+
+    /// As [`Batch::decide`]; the orders that the decisions tell of are told only where the replicas hold them.
+    ///
+    /// # Errors
+    /// As [`Batch::decide`]. Behind any error the session is not to be used again.
+    pub(super) async fn decide_and_wait(
+        self,
+        session: &Session,
+        scripts: &StampedScripts,
+        keys: &Keys,
+        sale: &SaleKeys,
+        wait: ReplicaWait,
+    ) -> Result<Decisions, ClaimError> {
+        let held =
+            session.run_and_wait(scripts, Script::Claim, script_keys(keys, sale), self.args, wait).await?;
+        let by_enough = held.by(wait);
+        let mut decisions = Decisions::new(held.reply, scripts.stamp.partition, self.skus)?;
+        decisions.orders_hidden = match decisions.tells() {
+            Tells::NewOrders => !by_enough,
+            // The script only read, so its WAIT told nothing of these orders.
+            Tells::KnownOrders => !replicas_hold_all(session, scripts, keys, wait).await?,
+            Tells::NoOrders => false,
+        };
+        Ok(decisions)
+    }
+}
+
+fn script_keys(keys: &Keys, sale: &SaleKeys) -> Vec<Key> {
+    vec![keys.meta.clone(), sale.sale.clone(), sale.buyers.clone(), keys.log.clone()]
+}
+
+/// Whether the replicas hold everything that this server knows at this moment.
+pub(super) async fn replicas_hold_all(
+    session: &Session,
+    scripts: &StampedScripts,
+    keys: &Keys,
+    wait: ReplicaWait,
+) -> Result<bool, RedisError> {
+    let touched =
+        session.run_and_wait(scripts, Script::Touch, vec![keys.meta.clone()], Vec::new(), wait).await?;
+    Ok(touched.by(wait))
 }
 
 /// Each SKU once, and for each line the number of its SKU, from 1.
@@ -87,6 +126,17 @@ pub struct Decisions {
     now_ms: u64,
     opens_at_ms: u64,
     replies: std::vec::IntoIter<Reply>,
+    /// Too few replicas hold the orders that the replies tell of.
+    orders_hidden: bool,
+}
+
+/// What a batch's replies say of orders.
+enum Tells {
+    /// Some were accepted: the script has written, behind all orders that it knew.
+    NewOrders,
+    /// None was accepted, but some were known.
+    KnownOrders,
+    NoOrders,
 }
 
 impl Decisions {
@@ -96,13 +146,29 @@ impl Decisions {
         };
         let mut replies = replies.into_iter();
         let mut number = || replies.next().and_then(|value| value.as_u64()).unwrap_or_default();
-        Ok(Self { partition, skus, now_ms: number(), opens_at_ms: number(), replies })
+        Ok(Self { partition, skus, now_ms: number(), opens_at_ms: number(), replies, orders_hidden: false })
+    }
+
+    fn tells(&self) -> Tells {
+        let has = |code: &str| {
+            self.replies
+                .as_slice()
+                .iter()
+                .any(|reply| reply.as_str().is_some_and(|text| text.starts_with(code)))
+        };
+        if has(ACCEPTED) {
+            Tells::NewOrders
+        } else if has(DUPLICATE) {
+            Tells::KnownOrders
+        } else {
+            Tells::NoOrders
+        }
     }
 
     /// The decision of the next claim, which is `claim`.
     ///
     /// # Errors
-    /// [`ClaimError::Unexpected`] where script and binary do not belong together.
+    /// [`ClaimError::Unexpected`] where script and binary do not belong together; [`ClaimError::Unreplicated`].
     pub fn next(&mut self, claim: &Claim) -> Result<Decision, ClaimError> {
         let context = ReplyContext {
             partition: self.partition,
@@ -110,11 +176,15 @@ impl Decisions {
             opens_at_ms: self.opens_at_ms,
             skus: &self.skus,
         };
-        match self.replies.next() {
-            Some(reply) => {
-                Decision::parse(reply.as_str().as_deref().unwrap_or_default(), claim.mark, &context)
+        let Some(reply) = self.replies.next() else {
+            return Err(ClaimError::Unexpected("a reply is missing".into()));
+        };
+        let decision = Decision::parse(reply.as_str().as_deref().unwrap_or_default(), claim.mark, &context)?;
+        match decision {
+            Decision::Accepted(_) | Decision::Duplicate(_) if self.orders_hidden => {
+                Err(ClaimError::Unreplicated)
             }
-            None => Err(ClaimError::Unexpected("a reply is missing".into())),
+            _ => Ok(decision),
         }
     }
 }

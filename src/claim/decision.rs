@@ -44,7 +44,7 @@ pub enum Decision {
     Absent,
 }
 
-/// A claim without a decision. `Indeterminate` may have become an order: the same key tells.
+/// A claim without a decision. `Indeterminate` and `Unreplicated` may have become an order: the same key tells.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimError {
     /// The partition is not open. Nothing was decided.
@@ -59,10 +59,17 @@ pub enum ClaimError {
     /// The reply was lost or late.
     #[error("no reply from redis in time: the claim may have been accepted")]
     Indeterminate,
+    /// There is an order, but too few replicas hold it: a failover could lose it. Only with `ack = "replica"`.
+    #[error("too few replicas hold the order: is one away, or slow? see ack_replicas")]
+    Unreplicated,
     /// The reply is none that this version knows. The script ran: there may be an order.
     #[error("unexpected reply {0:?}: script and binary do not belong together")]
     Unexpected(String),
 }
+
+/// Codes of the replies that tell of an order.
+pub(super) const ACCEPTED: &str = "A ";
+pub(super) const DUPLICATE: &str = "D ";
 
 /// What a reply is read against.
 pub(super) struct ReplyContext<'a> {

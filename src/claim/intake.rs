@@ -12,9 +12,9 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalogue::SaleId;
-use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decision, Decisions, Survey};
+use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decider, Decision, Decisions, Survey};
 use crate::gate::Gate;
-use crate::redis::{Keys, Redis, SaleKeys, StampedScripts};
+use crate::redis::{Keys, SaleKeys, StampedScripts};
 
 /// How long a batch that met the fence waits for the next opening.
 const REOPENING_WAIT: Duration = Duration::from_millis(250);
@@ -50,7 +50,8 @@ struct Waiting {
 
 impl Intake {
     /// Starts the task that makes the calls. It ends, after its last claim, when every `Intake` is dropped.
-    pub fn start(redis: Redis, gate: Gate, sale: &SaleId, limits: IntakeLimits) -> Self {
+    pub fn start(decider: impl Into<Decider>, gate: Gate, sale: &SaleId, limits: IntakeLimits) -> Self {
+        let decider = decider.into();
         let (sender, receiver) = mpsc::channel(limits.queue_max);
         let keys = Keys::new(gate.partition());
         let sale = keys.sale(sale);
@@ -58,7 +59,7 @@ impl Intake {
             receiver,
             limits,
             Arc::new(CallTarget {
-                redis,
+                decider,
                 gate,
                 keys,
                 sale,
@@ -84,7 +85,7 @@ impl Intake {
 }
 
 struct CallTarget {
-    redis: Redis,
+    decider: Decider,
     gate: Gate,
     keys: Keys,
     sale: SaleKeys,
@@ -133,7 +134,7 @@ fn send_batch(waiting: &mut Vec<Waiting>, target: &Arc<CallTarget>, calls: &Call
     let mut batch: Vec<Waiting> = waiting.drain(..taken).collect();
     // Undecided, and nobody to tell: not sent.
     batch.retain(|one| !one.reply.is_closed());
-    let Some(scripts) = target.gate.open().filter(|_| target.redis.is_connected()) else {
+    let Some(scripts) = target.gate.open().filter(|_| target.decider.redis().is_connected()) else {
         return answer_all(batch, &ClaimError::Fenced);
     };
     if !batch.is_empty() {
@@ -153,7 +154,7 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
             let mut refusing = true;
             for one in batch {
                 let decision = decisions.next(&one.claim);
-                refusing &= !matches!(decision, Ok(Decision::Accepted(_)));
+                refusing &= !matches!(decision, Ok(Decision::Accepted(_)) | Err(ClaimError::Unreplicated));
                 let _ = one.reply.send(decision);
             }
             target.refusing.store(refusing, Ordering::Relaxed);
@@ -173,7 +174,7 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
 /// Refuses whom a survey can refuse, and gives back the others.
 async fn refuse(target: &CallTarget, scripts: &StampedScripts, batch: Vec<Waiting>) -> Vec<Waiting> {
     let claims = batch.iter().map(|one| &one.claim);
-    let survey = Survey::take(claims, &target.redis, scripts, &target.keys, &target.sale).await;
+    let survey = Survey::take(claims, target.decider.redis(), scripts, &target.keys, &target.sale).await;
     // Without a survey the claims are decided as if there were none: that call meets the same fault, and knows it.
     let Ok(survey) = survey else { return batch };
     let mut others = Vec::new();
@@ -196,7 +197,7 @@ async fn decide(
     let mut gate = target.gate.clone();
     for _ in 0..OPENINGS_MAX {
         let arguments = Batch::new(batch.iter().map(|one| &one.claim), target.backlog_max);
-        let decided = arguments.decide(&target.redis, &scripts, &target.keys, &target.sale).await;
+        let decided = target.decider.decide(arguments, &scripts, &target.keys, &target.sale).await;
         if !matches!(decided, Err(ClaimError::Fenced)) {
             return decided;
         }

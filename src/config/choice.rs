@@ -71,6 +71,8 @@ choice! {
     Ack {
         /// The disk of the Redis that answered.
         Fsync = "fsync",
+        /// That, and the memory of replicas: a failover to one of them loses nothing.
+        Replica = "replica",
         /// Its memory: a crash loses what was not yet written.
         Memory = "memory",
     }

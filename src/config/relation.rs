@@ -1,5 +1,6 @@
 //! What has to hold between settings.
 
+use super::choice::Ack;
 use super::error::ConfigError;
 use super::setting::Setting;
 use super::source::Effective;
@@ -22,6 +23,12 @@ static RELATIONS: &[Relation] = &[
         settings: &["listen", "admin_listen"],
         holds: |s| s.admin_token.is_none() || s.listen != s.admin_listen || s.listen.port() == 0,
         rule: "the two listeners need addresses of their own",
+    },
+    // One WAIT covers one server; and a cluster's client may change the server between a claim and its WAIT.
+    Relation {
+        settings: &["ack", "redis_url"],
+        holds: |s| s.ack != Ack::Replica || !s.redis_url.expose().contains("-cluster://"),
+        rule: "ack = \"replica\" needs one primary with its replicas: redis_url cannot be a cluster",
     },
 ];
 

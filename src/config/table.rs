@@ -48,8 +48,12 @@ settings! {
         postgres_pool_max: usize = 16, 1..=1_000 "connections";
         /// Slices of the buyers, each with its own log; the same on every node, fixed while sales exist.
         partitions: u8 = 1, 1..=64 "partitions";
-        /// What holds an order before its 202: fsync, Redis's disk; memory, its memory alone.
+        /// What holds an order before its 202: fsync, Redis's disk; replica, that and replicas; memory, its memory alone.
         ack: Ack = Ack::Fsync;
+        /// With ack replica: how many replicas must hold an order.
+        ack_replicas: u32 = 1, 1..=10 "replicas";
+        /// With ack replica: how long they may take; past it the answer is 503 and the same key tells later.
+        ack_replica_timeout_ms: Millis = Millis::new(1_000), 10..=60_000 "milliseconds";
         /// Whether a server set up for less than ack promises stops an opening, or is only logged.
         durability_check: DurabilityCheck = DurabilityCheck::Enforce;
     }

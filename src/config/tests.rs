@@ -109,7 +109,7 @@ fn all_errors_come_at_once_with_origin_value_and_what_is_allowed() {
         format!("role: \"true\" from {path}:role is not allowed; give one of api, worker, all"),
         format!("{path}:partitons: there is no such setting (did you mean partitions?); remove the key"),
         format!("{path}:redis: there is no such setting; remove the key"),
-        "ack: \"fast\" from DOORBUSTER_ACK is not allowed; give one of fsync, memory".into(),
+        "ack: \"fast\" from DOORBUSTER_ACK is not allowed; give one of fsync, replica, memory".into(),
         "DOORBUSTER_REDIS_URl: there is no such setting (did you mean DOORBUSTER_REDIS_URL?); unset".into(),
         "DOORBUSTER_HTTP_PORT: there is no such setting; unset".into(),
         "postgres_url: \"mysql://u:********@h/db\" from DOORBUSTER_POSTGRES_URL is not allowed".into(),
@@ -127,6 +127,15 @@ fn all_errors_come_at_once_with_origin_value_and_what_is_allowed() {
 fn a_relation_is_not_judged_where_a_value_was_refused() {
     let flags = [("lease_ms", "1"), ("lease_renew_ms", "9000")];
     assert_eq!(sources(&flags, &[], None).load().unwrap_err().iter().count(), 1);
+}
+
+#[test]
+fn replicas_are_waited_for_on_one_server() {
+    let cluster = ("redis_url", "redis-cluster://h:7000");
+    assert!(sources(&[cluster], &[], None).load().is_ok());
+    let refused = errors(sources(&[cluster, ("ack", "replica")], &[], None));
+    assert!(refused.contains("redis_url cannot be a cluster"), "{refused}");
+    assert!(sources(&[("ack", "replica")], &[], None).load().is_ok());
 }
 
 #[test]

@@ -253,11 +253,13 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// Loads the scripts, and sells.
+    /// Loads the scripts, and sells: on one connection, so that the process that holds the marker is the one that
+    /// `open.lua` finds to be the server on which this opening began.
     async fn finish(self, server: ServerIdentity) -> Result<Opened, OpenError> {
         let stamp = Stamp::new(self.keeper.partition, self.epoch);
         let scripts = StampedScripts::new(stamp);
-        self.keeper.redis.load(&scripts, &self.keys.meta).await?;
+        let session = self.keeper.redis.session().await?;
+        session.load_scripts(&scripts, &self.keys.meta).await?;
         let args: Vec<Value> = vec![
             self.token.into(),
             stamp.to_string().into(),
@@ -265,7 +267,7 @@ impl Opening<'_> {
             server.run_id.as_str().into(),
             server.master_replid.as_str().into(),
         ];
-        self.keeper.redis.run_keeper(KeeperScript::Open, vec![self.keys.meta.clone()], args).await?;
+        session.run_keeper(KeeperScript::Open, vec![self.keys.meta.clone()], args).await?;
         Ok(Opened { scripts, server })
     }
 }

@@ -6,4 +6,4 @@ mod read;
 
 pub use entry::{EntryError, Lines, LogEntry, OrderEntry, StockEntry, lines_text};
 pub use entry_id::{EntryId, EntryIdError};
-pub use read::{RawEntry, last_generated, read_entries, read_range};
+pub use read::{RawEntry, last_generated, read_entries, read_entry, read_range};

@@ -98,6 +98,16 @@ pub async fn read_range(
     read_entries(redis.on_key("XRANGE", &keys.log, args).await?)
 }
 
+/// The entry at this very position.
+///
+/// # Errors
+/// Those of any command.
+pub async fn read_entry(redis: &Redis, keys: &Keys, id: EntryId) -> Result<Option<RawEntry>, RedisError> {
+    let id = id.to_string();
+    let args = vec![id.as_str().into(), id.as_str().into()];
+    Ok(read_entries(redis.on_key("XRANGE", &keys.log, args).await?)?.pop())
+}
+
 /// The last id that the log gave out, also where that entry was deleted since; [`EntryId::ZERO`] without a log.
 ///
 /// # Errors

@@ -1,12 +1,13 @@
 //! A connection to Redis, with the settings that the proof of the promises leans on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::prelude::*;
 use fred::types::config::UnresponsiveConfig;
 use fred::types::{ClusterHash, CustomCommand, Key};
 
-use crate::redis::{KeeperScript, RedisError, Script, StampedScripts};
+use crate::redis::{KeeperScript, RedisError, Script, Session, StampedScripts};
 
 /// A reply, as the client decodes it.
 pub type Reply = Value;
@@ -25,7 +26,8 @@ pub struct RedisOptions {
 /// A client: one connection to each server, remade when it breaks.
 #[derive(Clone)]
 pub struct Redis {
-    client: Client,
+    pub(super) client: Client,
+    options: Arc<RedisOptions>,
     timeout: Duration,
 }
 
@@ -50,10 +52,26 @@ impl Redis {
     }
 
     fn build(options: &RedisOptions, timeout: Duration) -> Result<Self, RedisError> {
+        let policy = ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS);
+        let redis = Self::unconnected(Arc::new(options.clone()), timeout, Some(policy))?;
+        redis.client.connect();
+        Ok(redis)
+    }
+
+    /// A client that nobody has told to connect. Without a policy it connects once: what breaks stays broken.
+    pub(super) fn unconnected(
+        options: Arc<RedisOptions>,
+        timeout: Duration,
+        reconnect: Option<ReconnectPolicy>,
+    ) -> Result<Self, RedisError> {
         let mut config =
             Config::from_url(&options.url).map_err(|e| RedisError::Config(e.details().to_owned()))?;
-        config.fail_fast = false;
-        let client = Builder::from_config(config)
+        config.fail_fast = reconnect.is_none();
+        let mut builder = Builder::from_config(config);
+        if let Some(policy) = reconnect {
+            builder.set_policy(policy);
+        }
+        let client = builder
             .with_connection_config(|connection| {
                 connection.connection_timeout = options.timeout;
                 connection.internal_command_timeout = options.timeout;
@@ -68,11 +86,25 @@ impl Redis {
                 connection.tcp.nodelay = Some(true);
             })
             .with_performance_config(|performance| performance.default_command_timeout = timeout)
-            .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS))
             .build()
             .map_err(|e| RedisError::Config(e.details().to_owned()))?;
-        client.connect();
-        Ok(Self { client, timeout })
+        Ok(Self { client, options, timeout })
+    }
+
+    /// One connection of its own to the server behind the same address.
+    ///
+    /// # Errors
+    /// [`RedisError::Disconnected`] or [`RedisError::Timeout`] where it cannot be reached now.
+    pub async fn session(&self) -> Result<Session, RedisError> {
+        self.session_with_waits(Duration::ZERO).await
+    }
+
+    /// As [`Redis::session`], for commands that wait at most `wait_max` longer than others take.
+    ///
+    /// # Errors
+    /// As [`Redis::session`].
+    pub async fn session_with_waits(&self, wait_max: Duration) -> Result<Session, RedisError> {
+        Session::connect(self.options.clone(), wait_max).await
     }
 
     /// Waits until the first connection stands.
@@ -117,18 +149,6 @@ impl Redis {
         args: Vec<Value>,
     ) -> Result<Reply, RedisError> {
         Ok(self.client.eval(script.text(), keys, args).await?)
-    }
-
-    /// Loads the scripts of an opening. For the keeper alone.
-    ///
-    /// # Errors
-    /// Those of any command.
-    pub async fn load(&self, scripts: &StampedScripts, meta: &Key) -> Result<(), RedisError> {
-        for script in Script::ALL {
-            let text = script.text(&scripts.stamp);
-            self.command("SCRIPT", meta, vec!["LOAD".into(), text.into()]).await?;
-        }
-        Ok(())
     }
 
     /// Runs a plain command whose first argument is a key.

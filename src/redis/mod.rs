@@ -4,10 +4,14 @@ mod client;
 mod error;
 mod keys;
 mod scripts;
+mod session;
+mod session_pool;
 mod stamp;
 
 pub use client::{Redis, RedisOptions, Reply};
 pub use error::RedisError;
 pub use keys::{GROUP, Keys, LAYOUT, SaleKeys};
-pub use scripts::{KeeperScript, Script, StampedScripts};
+pub use scripts::{KeeperScript, Script, ScriptTexts, StampedScripts};
+pub use session::{Held, ReplicaWait, Session};
+pub use session_pool::SessionPool;
 pub use stamp::Stamp;

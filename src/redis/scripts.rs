@@ -1,5 +1,7 @@
 //! The Lua scripts, compiled into the binary.
 
+use std::sync::{Arc, LazyLock};
+
 use fred::util::sha1_hash;
 
 use crate::redis::Stamp;
@@ -30,6 +32,8 @@ pub enum Script {
     Trim,
     /// `retire.lua`
     Retire,
+    /// `touch.lua`
+    Touch,
 }
 
 /// A script that only the keeper runs, with EVAL, while the partition is closed.
@@ -45,7 +49,7 @@ pub enum KeeperScript {
 
 impl Script {
     /// All of them, in the order of [`StampedScripts`].
-    pub const ALL: [Script; 9] = [
+    pub const ALL: [Script; 10] = [
         Script::Claim,
         Script::Survey,
         Script::Settle,
@@ -55,6 +59,7 @@ impl Script {
         Script::Position,
         Script::Trim,
         Script::Retire,
+        Script::Touch,
     ];
 
     fn source(self) -> &'static str {
@@ -68,15 +73,49 @@ impl Script {
             Self::Position => include_str!("../../lua/position.lua"),
             Self::Trim => include_str!("../../lua/trim.lua"),
             Self::Retire => include_str!("../../lua/retire.lua"),
+            Self::Touch => include_str!("../../lua/touch.lua"),
         }
     }
 
-    /// The text under a stamp.
-    pub fn text(self, stamp: &Stamp) -> String {
-        let source = with_includes(self.source());
-        // The shebang must stay the first line (https://redis.io/docs/latest/develop/programmability/eval-intro/).
-        let (shebang, body) = source.split_once('\n').unwrap_or((&source, ""));
-        format!("{shebang}\nlocal STAMP = '{stamp}'\n{body}")
+    fn index(self) -> usize {
+        Self::ALL.iter().position(|&other| other == self).unwrap_or_default()
+    }
+}
+
+/// A text under a stamp. What is put in front belongs to the marker, so it never changes either.
+fn stamped(text: &str, stamp: &Stamp) -> String {
+    // The shebang must stay the first line (https://redis.io/docs/latest/develop/programmability/eval-intro/).
+    let (shebang, body) = text.split_once('\n').unwrap_or((text, ""));
+    format!("{shebang}\nlocal STAMP = '{stamp}'\n{body}")
+}
+
+/// `marker.lua` under a stamp: the same for every version of Doorbuster.
+fn marker(stamp: &Stamp) -> String {
+    stamped(include_str!("../../lua/marker.lua"), stamp)
+}
+
+/// The scripts as one version of Doorbuster has them, without a stamp.
+#[derive(Clone, Debug)]
+pub struct ScriptTexts(Arc<[String; Script::ALL.len()]>);
+
+impl ScriptTexts {
+    /// Those of another version, for a test of an upgrade: each text as `change` makes it.
+    pub fn changed(change: impl Fn(Script, &str) -> String) -> Self {
+        let texts = Self::default();
+        Self(Arc::new(Script::ALL.map(|script| change(script, texts.of(script)))))
+    }
+
+    fn of(&self, script: Script) -> &str {
+        &self.0[script.index()]
+    }
+}
+
+/// Those that are compiled in.
+impl Default for ScriptTexts {
+    fn default() -> Self {
+        static TEXTS: LazyLock<ScriptTexts> =
+            LazyLock::new(|| ScriptTexts(Arc::new(Script::ALL.map(|script| with_includes(script.source())))));
+        TEXTS.clone()
     }
 }
 
@@ -103,25 +142,47 @@ fn with_includes(source: &str) -> String {
     })
 }
 
-/// The digests under which a server that the keeper opened knows the scripts. A server that has forgotten them
-/// answers NOSCRIPT: it is not the one that was opened.
+/// The scripts under a stamp, and the digests under which a server that the keeper opened knows them. A server that has
+/// forgotten them answers NOSCRIPT: it is not the one that was opened.
 #[derive(Clone, Debug)]
 pub struct StampedScripts {
     /// The opening.
     pub stamp: Stamp,
+    texts: ScriptTexts,
     digests: [String; Script::ALL.len()],
+    marker: String,
 }
 
 impl StampedScripts {
     /// Those of an opening.
     pub fn new(stamp: Stamp) -> Self {
-        Self { stamp, digests: Script::ALL.map(|script| sha1_hash(&script.text(&stamp))) }
+        Self::of(ScriptTexts::default(), stamp)
+    }
+
+    /// Those of an opening, with the texts of some version.
+    pub fn of(texts: ScriptTexts, stamp: Stamp) -> Self {
+        let digests = Script::ALL.map(|script| sha1_hash(&stamped(texts.of(script), &stamp)));
+        Self { stamp, texts, digests, marker: sha1_hash(&marker(&stamp)) }
+    }
+
+    /// The text of one script.
+    pub fn text(&self, script: Script) -> String {
+        stamped(self.texts.of(script), &self.stamp)
     }
 
     /// The digest of one script (SHA-1, hexadecimal).
     pub fn digest(&self, script: Script) -> &str {
-        let index = Script::ALL.iter().position(|&other| other == script).unwrap_or_default();
-        &self.digests[index]
+        &self.digests[script.index()]
+    }
+
+    /// The text of the marker.
+    pub fn marker_text(&self) -> String {
+        marker(&self.stamp)
+    }
+
+    /// The digest of the marker.
+    pub fn marker_digest(&self) -> &str {
+        &self.marker
     }
 }
 
@@ -133,8 +194,9 @@ mod tests {
     #[test]
     fn every_script_is_stamped_behind_its_shebang() {
         let stamp = Stamp { partition: Partition::new(1), epoch: 4, nonce: 5 };
+        let scripts = StampedScripts::new(stamp);
         for script in Script::ALL {
-            let text = script.text(&stamp);
+            let text = scripts.text(script);
             let mut lines = text.lines();
             assert!(lines.next().unwrap().starts_with("#!lua"), "{script:?}");
             assert_eq!(lines.next(), Some("local STAMP = '1:4:0000000000000005'"), "{script:?}");
@@ -153,6 +215,19 @@ mod tests {
         let other = Stamp { epoch: 5, ..stamp };
         for script in Script::ALL {
             assert_ne!(StampedScripts::new(stamp).digest(script), StampedScripts::new(other).digest(script));
+        }
+    }
+    /// Nodes of all versions must agree on it. Whoever sees this test fail has broken every rolling upgrade: put the text
+    /// back.
+    #[test]
+    fn the_marker_is_the_same_in_every_version() {
+        let scripts = StampedScripts::new(Stamp { partition: Partition::new(1), epoch: 4, nonce: 5 });
+        assert_eq!(scripts.marker_digest(), "e3221bcf1b026b80f8ee5ec12c114eae55a436d5");
+        let other =
+            StampedScripts::of(ScriptTexts::changed(|_, text| format!("{text}\n-- other")), scripts.stamp);
+        assert_eq!(other.marker_digest(), scripts.marker_digest());
+        for script in Script::ALL {
+            assert_ne!(other.digest(script), scripts.digest(script), "{script:?}");
         }
     }
 }

@@ -27,7 +27,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 const PORT_ATTEMPTS: u32 = 5;
 
 /// What the engine demands before it accepts an order, and no snapshot beside the log.
-const DURABLE_SETTINGS: [(&str, &str); 9] = [
+const SETTINGS: [(&str, &str); 10] = [
     ("bind", "127.0.0.1"),
     ("protected-mode", "yes"),
     ("daemonize", "no"),
@@ -37,6 +37,8 @@ const DURABLE_SETTINGS: [(&str, &str); 9] = [
     ("appendfsync", "always"),
     ("no-appendfsync-on-rewrite", "no"),
     ("maxmemory-policy", "noeviction"),
+    // A replica need not wait for others that might want the same copy.
+    ("repl-diskless-sync-delay", "0"),
 ];
 
 /// How to start a private Redis.
@@ -46,6 +48,8 @@ pub struct RedisOptions {
     pub data_dir: PathBuf,
     /// TCP port on 127.0.0.1; a free one where none is named.
     pub port: Option<u16>,
+    /// Port on 127.0.0.1 of the server that this one copies; none for a primary.
+    pub replica_of: Option<u16>,
     /// More lines for redis.conf, as (directive, the rest of the line); they win over ours.
     pub extra_args: Vec<(String, String)>,
 }
@@ -179,8 +183,11 @@ impl PrivateRedis {
     fn conf_text(&self) -> String {
         let mut text = String::from("# Written anew at each start.\ndir ./\n");
         let _ = writeln!(text, "port {}", self.port);
-        for (name, value) in DURABLE_SETTINGS {
+        for (name, value) in SETTINGS {
             let _ = writeln!(text, "{name} {value}");
+        }
+        if let Some(primary) = self.options.replica_of {
+            let _ = writeln!(text, "replicaof 127.0.0.1 {primary}");
         }
         for (name, value) in &self.options.extra_args {
             let _ = writeln!(text, "{name} {}", if value.is_empty() { "\"\"" } else { value });

@@ -67,7 +67,7 @@ async fn an_opening_waits_for_the_batch_that_is_being_written() {
 
 /// What a keeper does at the end of an opening, at once: from one command to the next only `stamp` is served.
 async fn take_over(redis: &Redis, keys: &Keys, stamp: Stamp) {
-    redis.load(&StampedScripts::new(stamp), &keys.meta).await.unwrap();
+    redis.session().await.unwrap().load_scripts(&StampedScripts::new(stamp), &keys.meta).await.unwrap();
     let fields = ["stamp".into(), stamp.to_string().into(), "lease_until".into(), i64::MAX.into()];
     redis.on_key("HSET", &keys.meta, fields.to_vec()).await.unwrap();
 }

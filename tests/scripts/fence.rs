@@ -31,6 +31,7 @@ async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>
     let sale = at.keys.sale(&shop.sale);
     let all = vec![at.keys.meta.clone(), sale.sale, sale.buyers, sale.causes];
     let retired = at.run(Script::Retire, all, vec![]).await;
+    let touched = at.run(Script::Touch, vec![at.keys.meta.clone()], vec![]).await;
     vec![
         (Script::Survey, surveyed),
         (Script::Claim, claimed),
@@ -40,6 +41,7 @@ async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>
         (Script::Trim, failure(trimmed)),
         (Script::Renew, failure(renewed)),
         (Script::Retire, failure(retired)),
+        (Script::Touch, failure(touched)),
     ]
 }
 
@@ -96,7 +98,7 @@ async fn none_passes_under_another_stamp() {
     // And the scripts of another opening do not pass under this one's.
     set_meta(&shop, "stamp", &stamp.to_string()).await;
     let other = StampedScripts::new(Stamp { epoch: 2, ..stamp });
-    shop.at.redis.load(&other, &shop.at.keys.meta).await.unwrap();
+    shop.at.redis.session().await.unwrap().load_scripts(&other, &shop.at.keys.meta).await.unwrap();
     let at = OpenPartition { scripts: other, ..shop.at.clone() };
     for (script, failure) in run_all(&shop, &at).await {
         assert_eq!(failure.as_deref(), Some("FENCED"), "{script:?}");
@@ -120,7 +122,7 @@ async fn none_passes_on_a_server_that_has_forgotten_the_scripts() {
     shop.at.redis.command("SCRIPT", &shop.at.keys.meta, vec!["FLUSH".into()]).await.unwrap();
     assert_all_fenced(&shop).await;
     // What a crash leaves: the data with its stamp and lease, the scripts gone.
-    shop.at.redis.load(&shop.at.scripts, &shop.at.keys.meta).await.unwrap();
+    shop.at.redis.session().await.unwrap().load_scripts(&shop.at.scripts, &shop.at.keys.meta).await.unwrap();
     shop.server.server.kill().await.unwrap();
     shop.server.server.restart().await.unwrap();
     assert_all_fenced(&shop).await;

@@ -50,7 +50,7 @@ async fn nothing_sells_from_the_beginning_of_an_opening_until_its_end() {
     let opening = Opening::begin(&shop.at.redis, &shop.at.keys, 2).await.unwrap();
     assert_eq!(shop.at.decide(&shop.sale, &claim, 100).await, Err(ClaimError::Fenced));
     let scripts = StampedScripts::new(Stamp::new(Partition::new(PARTITION), 2));
-    opening.redis.load(&scripts, &shop.at.keys.meta).await.unwrap();
+    opening.redis.session().await.unwrap().load_scripts(&scripts, &shop.at.keys.meta).await.unwrap();
     let at = OpenPartition { scripts, ..shop.at.clone() };
     assert_eq!(at.decide(&shop.sale, &claim, 100).await, Err(ClaimError::Fenced));
     let server = server_identity(&at.redis, &at.keys).await;
@@ -134,6 +134,6 @@ async fn a_lease_is_renewed_only_on_the_server_that_was_opened() {
 
     // The same data in another process, which was even told the scripts.
     shop.server.server.restart().await.unwrap();
-    shop.at.redis.load(&shop.at.scripts, &meta).await.unwrap();
+    shop.at.redis.session().await.unwrap().load_scripts(&shop.at.scripts, &meta).await.unwrap();
     assert!(is_superseded(renew(&shop.at, [&*run_id, &*replid]).await));
 }

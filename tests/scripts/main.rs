@@ -10,5 +10,6 @@ mod keeper;
 mod log_care;
 #[path = "../support/open_partition.rs"]
 mod open_partition;
+mod session;
 mod shop;
 mod stock;

@@ -35,8 +35,8 @@ impl TestRedis {
         let settings = [("appendfsync", "no")].iter().chain(settings);
         let server = PrivateRedis::start(servers::RedisOptions {
             data_dir: dir.path().join("redis"),
-            port: None,
             extra_args: settings.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            ..Default::default()
         })
         .await
         .unwrap();
@@ -129,7 +129,7 @@ impl OpenPartition {
         let opening = Opening::begin(redis, &keys, epoch).await?;
         let opening_entry = opening.begin_log().await?;
         let scripts = StampedScripts::new(Stamp::new(Partition::new(partition), epoch));
-        redis.load(&scripts, &keys.meta).await?;
+        redis.session().await?.load_scripts(&scripts, &keys.meta).await?;
         opening.finish(&scripts.stamp, &server).await?;
         Ok(Self { redis: redis.clone(), keys, scripts, opening_entry })
     }

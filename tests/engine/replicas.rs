@@ -1,0 +1,218 @@
+//! `ack = "replica"`: what is acknowledged survives the loss of the primary.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use doorbuster::catalogue::SaleId;
+use doorbuster::config::{Ack, Millis, RedisUrl};
+use doorbuster::order_id::OrderId;
+use doorbuster::servers::{PrivateRedis, RedisOptions};
+use tempfile::TempDir;
+
+use crate::support::{Block, Client, PATIENCE, Reply, World, tempdir};
+
+/// Short, since tests wait for it to pass.
+const WAIT: Duration = Duration::from_millis(600);
+
+struct Pair {
+    world: World,
+    replica: PrivateRedis,
+    sale: SaleId,
+    _dir: TempDir,
+}
+
+impl Pair {
+    /// A world on a primary that has a replica, and a sale of so many units.
+    async fn start(stock: i64) -> Self {
+        let world = World::with(|settings| {
+            settings.ack = Ack::Replica;
+            settings.ack_replica_timeout_ms = Millis::new(WAIT.as_millis() as u64);
+        })
+        .await;
+        let dir = tempdir();
+        let options = RedisOptions {
+            data_dir: dir.path().join("replica"),
+            replica_of: Some(world.redis.port()),
+            ..RedisOptions::default()
+        };
+        let replica = PrivateRedis::start(options).await.unwrap();
+        world
+            .until("the replica follows", || async {
+                world.redis_says(&["INFO", "replication"]).await.contains("state=online")
+            })
+            .await;
+        let sale = world.open_sale("demo", &[("TEE", stock, None)]).await;
+        Self { world, replica, sale, _dir: dir }
+    }
+
+    async fn claim(&self, buyer: &str, key: &str, units: u64) -> Reply {
+        self.world.client().claim(&self.sale, buyer, key, &[("TEE", units)]).await
+    }
+
+    /// Claims until an order is told: a busy machine may be too slow for the first try.
+    async fn order_of(&self, buyer: &str, key: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let reply = self.claim(buyer, key, 1).await;
+            if reply.status.is_success() {
+                return reply.id();
+            }
+            assert!(Instant::now() < end, "no order for {buyer} {key}: {reply:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The primary is gone for good; the node goes on with the replica.
+    async fn fail_over(&mut self) {
+        self.world.redis.kill().await.unwrap();
+        self.world.crash_node();
+        std::mem::swap(&mut self.world.redis, &mut self.replica);
+        self.world.redis_says(&["REPLICAOF", "NO", "ONE"]).await;
+        self.world.settings.redis_url = RedisUrl::new(&self.world.redis.url()).unwrap();
+        self.world.start_node().await;
+    }
+
+    async fn stored(&self) -> HashSet<String> {
+        self.world.drained().await;
+        let rows = self.world.reconnect().await.query("SELECT id FROM orders", &[]).await.unwrap();
+        rows.iter().map(|row| OrderId::from_uuid(row.get(0)).to_string()).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_told_once_a_replica_holds_it() {
+    let mut pair = Pair::start(5).await;
+    let first = pair.order_of("alice", "1").await;
+    assert_eq!(pair.order_of("alice", "1").await, first);
+
+    pair.replica.pause().unwrap();
+    let started = Instant::now();
+    let hidden = pair.claim("alice", "2", 1).await;
+    assert_eq!(hidden.problem(), (503, "indeterminate"), "{hidden:?}");
+    assert!(hidden.retry_after().is_some());
+    assert!(started.elapsed() >= WAIT, "did not wait");
+    // Neither as new nor as known: nothing was told before, and WAIT behind a script that only reads says nothing. Also
+    // an order that was told before: who knows since when the replica is another one.
+    for key in ["2", "1", "2"] {
+        assert_eq!(pair.claim("alice", key, 1).await.problem(), (503, "indeterminate"), "{key}");
+    }
+    // A refusal needs nobody's memory.
+    assert_eq!(pair.claim("bob", "1", 100).await.problem(), (409, "insufficient-stock"));
+    assert_eq!(pair.claim("alice", "1", 2).await.problem(), (422, "idempotency-key-reused"));
+
+    pair.replica.resume().unwrap();
+    let pair = &pair;
+    pair.world
+        .until("the key has its order", || async { pair.claim("alice", "2", 1).await.status == 200 })
+        .await;
+    assert_eq!(pair.stored().await.len(), 2);
+    pair.world.assert_balanced(&pair.sale, "TEE").await;
+}
+
+/// Whoever reads the log is told that the order was accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_in_the_log_is_shown_once_a_replica_holds_it() {
+    let mut pair = Pair::start(5).await;
+    pair.world.drained().await;
+    let block = Block::persisting(&pair.world).await;
+    let order = pair.order_of("alice", "1").await;
+    let show = |pair: &Pair, buyer: &'static str| {
+        let (client, path) = (pair.world.client(), format!("/v1/orders/{order}"));
+        async move { client.get(&path, buyer).await }
+    };
+    pair.replica.pause().unwrap();
+    assert_eq!(show(&pair, "alice").await.problem(), (503, "unavailable"));
+    assert_eq!(show(&pair, "bob").await.problem(), (404, "not-found"));
+    pair.replica.resume().unwrap();
+    pair.world
+        .until("the order is shown", || async { show(&pair, "alice").await.body["state"] == "accepted" })
+        .await;
+    // What is in Postgres needs no replica.
+    pair.replica.stop().await.unwrap();
+    block.release().await;
+    let pair = &pair;
+    pair.world
+        .until("the order is stored", || async { show(pair, "alice").await.body["state"] == "confirmed" })
+        .await;
+}
+
+/// Buyers who claim until they are stopped; what each of their keys was told, `None` where nothing was.
+struct Buyers {
+    stop: Arc<AtomicBool>,
+    tasks: Vec<tokio::task::JoinHandle<Vec<(String, String, Option<String>)>>>,
+}
+
+impl Buyers {
+    fn start(client: &Client, sale: &SaleId) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let buy = |buyer: usize| {
+            let (client, sale, stop) = (client.clone(), sale.clone(), stop.clone());
+            async move {
+                let mut told = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let name = format!("b-{buyer}-{}", told.len() / 50);
+                    let key = told.len().to_string();
+                    let reply = client.try_claim(sale.as_str(), &name, &key, &[("TEE", 1)]).await;
+                    let id = reply.ok().filter(|reply| reply.status.is_success()).map(|reply| reply.id());
+                    told.push((name, key, id));
+                }
+                told
+            }
+        };
+        let tasks = (0..8).map(|buyer| tokio::spawn(buy(buyer))).collect();
+        Self { stop, tasks }
+    }
+
+    async fn finish(self) -> Vec<(String, String, Option<String>)> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut told = Vec::new();
+        for task in self.tasks {
+            told.extend(task.await.unwrap());
+        }
+        told
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_orders_survive_the_loss_of_the_primary() {
+    let mut pair = Pair::start(1_000_000).await;
+    pair.world.drained().await;
+    // Else Postgres would know them.
+    let block = Block::persisting(&pair.world).await;
+    let buyers = Buyers::start(&pair.world.client(), &pair.sale);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    // From here the replica falls behind.
+    pair.replica.pause().unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    pair.world.redis.kill().await.unwrap();
+    let told = buyers.finish().await;
+    pair.replica.resume().unwrap();
+    block.release().await;
+    pair.fail_over().await;
+
+    let acknowledged: HashSet<String> = told.iter().filter_map(|(.., id)| id.clone()).collect();
+    assert!(acknowledged.len() > 20, "hardly any load: {}", acknowledged.len());
+    let stored = pair.stored().await;
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "acknowledged but lost: {lost:?}");
+
+    // The new primary has no replica yet: nothing is told. With one, every key has its one order.
+    let (name, key, _) = told.iter().find(|(.., id)| id.is_none()).expect("nothing was hidden");
+    assert_eq!(pair.claim(name, key, 1).await.problem(), (503, "indeterminate"));
+    let second = PrivateRedis::start(RedisOptions {
+        data_dir: pair._dir.path().join("second"),
+        replica_of: Some(pair.world.redis.port()),
+        ..RedisOptions::default()
+    })
+    .await
+    .unwrap();
+    for (name, key, id) in &told {
+        let found = pair.order_of(name, key).await;
+        assert!(id.as_ref().is_none_or(|id| *id == found), "the key {name} {key} has two orders");
+    }
+    assert_eq!(pair.stored().await.len(), told.len());
+    pair.world.assert_balanced(&pair.sale, "TEE").await;
+    drop(second);
+}

@@ -1,0 +1,178 @@
+//! Nodes of unlike versions beside each other, and what a node may load where no keeper watches.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use doorbuster::buyer::BuyerId;
+use doorbuster::catalogue::SaleId;
+use doorbuster::claim::{Claim, ClaimError, Decision, IdempotencyKey, Intake, IntakeLimits, sorted_lines};
+use doorbuster::config::Role;
+use doorbuster::gate::Gate;
+use doorbuster::partition::Partition;
+use doorbuster::redis::{Keys, Redis, Script, ScriptTexts, StampedScripts};
+
+use crate::support::{PATIENCE, World};
+
+const PARTITION: Partition = Partition::new(0);
+
+fn other_version() -> ScriptTexts {
+    ScriptTexts::changed(|_, text| format!("{text}-- of another version\n"))
+}
+
+fn intake(redis: &Redis, gate: &Gate, sale: &SaleId) -> Intake {
+    let limits = IntakeLimits {
+        batch_max: 10,
+        calls_max: 1,
+        queue_max: 100,
+        wait_max: Duration::from_secs(10),
+        backlog_max: 1_000_000,
+    };
+    Intake::start(redis.clone(), gate.clone(), sale, limits)
+}
+
+fn claim(sale: &SaleId, buyer: &str, key: &str) -> Claim {
+    let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
+    let (buyer, key) = (BuyerId::parse(buyer.as_bytes()), IdempotencyKey::parse(key.as_bytes()));
+    Claim::new(sale.clone(), buyer.unwrap(), key.unwrap(), lines)
+}
+
+/// Whether Redis knows the claim script of these texts under the current stamp.
+async fn is_loaded(world: &World, texts: &ScriptTexts) -> bool {
+    let stamp = world.redis_says(&["HGET", "{p0}:meta", "stamp"]).await.parse().unwrap();
+    let scripts = StampedScripts::of(texts.clone(), stamp);
+    world.redis_says(&["SCRIPT", "EXISTS", scripts.digest(Script::Claim)]).await == "1"
+}
+
+/// What Redis says of an open partition whose keeper is gone, with a lease that protects nothing.
+async fn stop_keeper(world: &mut World) {
+    world.stop_node().await;
+    lengthen_lease(world).await;
+}
+
+async fn lengthen_lease(world: &World) {
+    world.redis_says(&["HSET", "{p0}:meta", "lease_until", &i64::MAX.to_string()]).await;
+}
+
+async fn stays_closed(gate: &Gate) {
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(gate.open().is_none(), "open on a server that nobody has opened");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_two_versions_sell_beside_each_other() {
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 1_000_000, None)]).await;
+    let epoch = world.node().epochs();
+    let lease = || async { world.redis_says(&["HGET", "{p0}:meta", "lease_until"]).await };
+    let stop = Arc::new(AtomicBool::new(false));
+    let older = tokio::spawn({
+        let (client, sale, stop) = (world.client(), sale.clone(), stop.clone());
+        async move {
+            let mut orders = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let reply = client.claim(&sale, "alice", &format!("k{orders}"), &[("TEE", 1)]).await;
+                match reply.problem() {
+                    (202, _) => orders += 1,
+                    // A hundred orders are enough for one buyer.
+                    (409, "limit-reached") => return orders,
+                    _ => panic!("the older node is disturbed: {reply:?}"),
+                }
+            }
+            orders
+        }
+    });
+    assert!(!is_loaded(&world, &other_version()).await);
+    let lease_before = lease().await;
+    let redis = world.redis_client().await;
+    let mut gate = Gate::watch_as(redis.clone(), PARTITION, other_version());
+    tokio::time::timeout(PATIENCE, gate.wait_open()).await.unwrap();
+    let newer = intake(&redis, &gate, &sale);
+    for key in 0..50 {
+        let decided = newer.decide(claim(&sale, "bob", &key.to_string())).await;
+        assert!(matches!(decided, Ok(Decision::Accepted(_))), "{decided:?}");
+    }
+    world.until("the keeper renews", || async { lease().await > lease_before }).await;
+    stop.store(true, Ordering::Relaxed);
+    assert!(older.await.unwrap() > 0);
+    // The other node's orders are known here, and nothing was opened anew.
+    assert_eq!(world.client().claim(&sale, "bob", "0", &[("TEE", 1)]).await.status, 200);
+    assert_eq!(world.node().epochs(), epoch);
+    world.drained().await;
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_works_under_a_keeper_of_another_version() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    stop_keeper(&mut world).await;
+    let keys = Keys::new(PARTITION);
+    let stamp = world.redis_says(&["HGET", "{p0}:meta", "stamp"]).await.parse().unwrap();
+    world.redis_says(&["SCRIPT", "FLUSH"]).await;
+    let session = world.redis_client().await.session().await.unwrap();
+    session.load_scripts(&StampedScripts::of(other_version(), stamp), &keys.meta).await.unwrap();
+    assert!(!is_loaded(&world, &ScriptTexts::default()).await);
+    let node = world.second_node(|settings| settings.role = Role::Api).await;
+    assert!(node.wait_ready(PATIENCE).await);
+    let client = crate::support::Client::new(node.api.unwrap());
+    assert_eq!(client.claim(&sale, "alice", "k", &[("TEE", 1)]).await.status, 202);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_node_brings_back_scripts_that_were_flushed() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    stop_keeper(&mut world).await;
+    let redis = world.redis_client().await;
+    let mut gate = Gate::watch(redis.clone(), PARTITION);
+    gate.wait_open().await;
+    world.redis_says(&["SCRIPT", "FLUSH"]).await;
+    // A node that had it open finds out with its next claim,
+    let decided = intake(&redis, &gate, &sale).decide(claim(&sale, "alice", "k")).await;
+    assert_eq!(decided, Err(ClaimError::Fenced));
+    // one that comes now never opens.
+    let late = Gate::watch_as(redis.clone(), PARTITION, other_version());
+    let late_too = Gate::watch(redis, PARTITION);
+    for gate in [&gate, &late, &late_too] {
+        stays_closed(gate).await;
+    }
+    for texts in [ScriptTexts::default(), other_version()] {
+        assert!(!is_loaded(&world, &texts).await, "a node has loaded its scripts again");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_restarted_is_closed_whatever_it_says() {
+    let mut world = World::new().await;
+    world.open_sale("demo", &[("TEE", 10, None)]).await;
+    stop_keeper(&mut world).await;
+    let redis = world.redis_client().await;
+    let mut watching = Gate::watch_as(redis.clone(), PARTITION, other_version());
+    watching.wait_open().await;
+    world.redis.kill().await.unwrap();
+    world.redis.restart().await.unwrap();
+    lengthen_lease(&world).await;
+    assert_eq!(world.redis_says(&["HGET", "{p0}:meta", "state"]).await, "open");
+    let late = Gate::watch_as(world.redis_client().await, PARTITION, other_version());
+    stays_closed(&late).await;
+    for texts in [ScriptTexts::default(), other_version()] {
+        assert!(!is_loaded(&world, &texts).await, "a node has loaded its scripts into another process");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_another_layout_are_left_alone() {
+    let mut world = World::new().await;
+    stop_keeper(&mut world).await;
+    let redis = world.redis_client().await;
+    let layout = world.redis_says(&["HGET", "{p0}:meta", "layout"]).await;
+    world.redis_says(&["HSET", "{p0}:meta", "layout", "another"]).await;
+    let mut gate = Gate::watch(redis, PARTITION);
+    stays_closed(&gate).await;
+    world.redis_says(&["HSET", "{p0}:meta", "layout", &layout]).await;
+    tokio::time::timeout(PATIENCE, gate.wait_open()).await.unwrap();
+}
