@@ -15,7 +15,8 @@ pub const LAYOUT: &str = "1";
 /// The keys of one partition.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// Hash: `epoch`, `state`, `token`, `stamp`, `lease_until` (ms), `layout`, `appended`, `settled` (entries).
+    /// Hash: `epoch`, `state`, `token`, `stamp`, `lease_until` (ms), `layout`, `opening` (its log entry); `appended`,
+    /// `settled` (entries since).
     pub meta: Key,
     /// Stream: the log.
     pub log: Key,
