@@ -30,11 +30,16 @@ pub trait Server {
 pub enum Redis {}
 
 impl Server for Redis {
-    const SCHEMES: &[&str] = &["redis", "rediss", "redis-cluster"];
+    const SCHEMES: &[&str] = &["redis", "rediss", "redis-cluster", "redis-sentinel", "rediss-sentinel"];
     const LOCAL: &str = "redis://127.0.0.1:6379";
 
     fn reads(url: &str) -> bool {
-        url::Url::parse(url).is_ok_and(|url| url.host_str().is_some_and(|host| !host.is_empty()))
+        let Ok(url) = url::Url::parse(url) else { return false };
+        // The name under which the Sentinels know the primary.
+        let named =
+            || url.query_pairs().any(|(name, value)| name == "sentinelServiceName" && !value.is_empty());
+        let has_host = url.host_str().is_some_and(|host| !host.is_empty());
+        has_host && (!url.scheme().ends_with("-sentinel") || named())
     }
 }
 
@@ -149,6 +154,10 @@ mod tests {
             ("postgres://u@h/db?sslmode=disable", "postgres://u@h/db?sslmode=disable"),
             ("postgres://u:p/w?x@y@h1:1,h2:2/db", "postgres://u:********@h1:1,h2:2/db"),
             ("postgres://u@h/db?a=b&password=pw", "postgres://u@h/db?a=b&password=********"),
+            (
+                "redis-sentinel://:pw@h?sentinelServiceName=m&sentinelPassword=pw",
+                "redis-sentinel://:********@h?sentinelServiceName=m&sentinelPassword=********",
+            ),
             ("host=h password=pw", "********"),
         ] {
             assert_eq!(mask_passwords(url), shown);
@@ -157,10 +166,23 @@ mod tests {
 
     #[test]
     fn a_url_has_a_known_scheme_and_a_host() {
-        for good in ["redis://h", "rediss://u:p@h:6380/1", "redis-cluster://h:7000?node=i:7001"] {
+        for good in [
+            "redis://h",
+            "rediss://u:p@h:6380/1",
+            "redis-cluster://h:7000?node=i:7001",
+            "redis-sentinel://h:26379?sentinelServiceName=main&node=i:26379",
+        ] {
             assert_eq!(RedisUrl::new(good).unwrap().expose(), good);
         }
-        for bad in ["", "h:6379", "http://h", "redis://", "redis://:********@h", "redis://h:port"] {
+        for bad in [
+            "",
+            "h:6379",
+            "http://h",
+            "redis://",
+            "redis://:********@h",
+            "redis://h:port",
+            "redis-sentinel://h:26379",
+        ] {
             assert_eq!(RedisUrl::new(bad), None, "{bad}");
         }
         for good in ["postgres://u@h/db", "postgresql://u:p@h1:5432,h2:5433/db"] {

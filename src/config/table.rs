@@ -83,9 +83,9 @@ settings! {
     }
     "Keeper" {
         /// How long an opened partition stays open when its keeper goes silent.
-        lease_ms: Millis = Millis::new(10_000), 500..=300_000 "milliseconds";
+        lease_ms: Millis = Millis::new(800), 500..=300_000 "milliseconds";
         /// Time between renewals of the lease: under a third of lease_ms.
-        lease_renew_ms: Millis = Millis::new(250), 10..=100_000 "milliseconds";
+        lease_renew_ms: Millis = Millis::new(150), 10..=100_000 "milliseconds";
         /// How long log entries are kept after they are persisted, for a replay.
         log_retention_s: Seconds = Seconds::new(86_400), 1..=31_536_000 "seconds";
         /// How long the Redis keys of a sale are kept after it closed.

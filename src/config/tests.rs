@@ -115,7 +115,7 @@ fn all_errors_come_at_once_with_origin_value_and_what_is_allowed() {
         "postgres_url: \"mysql://u:********@h/db\" from DOORBUSTER_POSTGRES_URL is not allowed".into(),
         "admin_token: \"********\" from DOORBUSTER_ADMIN_TOKEN is not allowed; give 16 to 256 letters".into(),
         "partitions: \"-1\" from --partitions is not allowed; give a whole number".into(),
-        "lease_renew_ms = 5000 (--lease-renew-ms), lease_ms = 10000 (default): lease_renew_ms must be".into(),
+        "lease_renew_ms = 5000 (--lease-renew-ms), lease_ms = 800 (default): lease_renew_ms must be".into(),
     ] {
         assert!(message.contains(&line), "{line}\nnot in\n{message}");
     }
@@ -203,7 +203,7 @@ fn masked_output_does_not_load_as_if_it_were_the_secret() {
 fn json_keeps_types_and_order() {
     let json = serde_json::to_string(&Sources::default().load().unwrap()).unwrap();
     assert!(json.starts_with(r#"{"role":{"value":"all","source":"default"},"listen":"#), "{json}");
-    assert!(json.contains(r#""lease_ms":{"value":10000,"source":"default"}"#), "{json}");
+    assert!(json.contains(r#""lease_ms":{"value":800,"source":"default"}"#), "{json}");
     assert!(json.contains(r#""admin_token":{"value":null,"source":"default"}"#), "{json}");
 }
 

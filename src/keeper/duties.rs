@@ -1,6 +1,7 @@
 //! What a keeper does while its partition is open.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -12,11 +13,15 @@ use crate::postgres::PgError;
 use crate::redis::{GROUP, RedisError, Script};
 use crate::stock::{ApplyError, apply_intents, publish_sales};
 
+use super::lease::Renewals;
 use super::lock::KeeperLock;
+use super::memory::Memory;
 use super::opening::Opened;
 use super::watermark::Watermark;
 use super::{Held, Keeper, lease, retention};
 
+/// How soon a lost lock is noticed, and taken again.
+const LOCK: Duration = Duration::from_millis(250);
 /// How soon a change that Postgres decided is on its way to Redis.
 const CHANGES: Duration = Duration::from_millis(50);
 /// How much of the log may have to be read again after a crash.
@@ -31,50 +36,66 @@ const RETENTION: Duration = Duration::from_secs(5);
 pub(super) async fn hold(
     keeper: &Keeper,
     opened: &Opened,
-    lock: &mut KeeperLock,
+    lock: &KeeperLock,
+    memory: &Memory,
     stop: &CancellationToken,
 ) -> Held {
-    let lost = tokio::select! {
-        error = lease::renew(keeper, opened) => Some(error),
-        () = step_down(keeper, opened, lock) => return Held::StepDown,
+    let doubt = Doubt::default();
+    let error = tokio::select! {
+        error = Renewals::new(keeper, opened, memory).run(|then| lock.is_proven(then)) => error,
+        held = keep_lock(keeper, opened, lock, memory, &doubt) => return held,
         () = keys_missing(keeper) => return Held::Reopen,
+        () = watermarks(keeper, opened, &doubt) => return Held::Reopen,
         never = changes(keeper, opened) => match never {},
-        never = watermarks(keeper, opened) => match never {},
         never = retentions(keeper, opened) => match never {},
-        () = stop.cancelled() => None,
+        () = stop.cancelled() => return Held::Stopped,
     };
-    lost.map_or(Held::Stopped, |error| lease::lost(keeper, opened, lock, &error))
+    lease::lost(keeper, opened, lock, &error)
 }
 
-/// Ends when another keeper may be at work. A lost connection alone is none: while Postgres is away nobody else can
-/// take the lock either, and whoever takes it raises the epoch.
-async fn step_down(keeper: &Keeper, opened: &Opened, lock: &mut KeeperLock) {
-    let mut ticks = every(Duration::from_millis(500));
+/// Whether the lock was lost and what the database holds is not known: nobody else's doing, or not yet.
+#[derive(Default)]
+struct Doubt(AtomicBool);
+
+impl Doubt {
+    fn is_there(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Ends when another keeper may be at work, or another Postgres. A lost connection alone is neither: while Postgres is
+/// away nobody else can take the lock, and whoever takes it raises the epoch.
+async fn keep_lock(
+    keeper: &Keeper,
+    opened: &Opened,
+    lock: &KeeperLock,
+    memory: &Memory,
+    doubt: &Doubt,
+) -> Held {
+    let mut ticks = every(LOCK);
     loop {
         ticks.tick().await;
         if lock.is_held() {
             continue;
         }
-        match lock.retake(&keeper.pool).await {
-            Ok(true) => match epoch(keeper).await {
-                Ok(epoch) if epoch == opened.scripts.stamp.epoch => {}
-                _ => return,
+        if !doubt.0.swap(true, Ordering::AcqRel) {
+            tracing::warn!(partition = %keeper.partition, "the keeper's lock is lost for now");
+        }
+        match lock.retake(&keeper.pool, keeper.partition).await {
+            Ok(true) => match keeper.is_postgres_as_opened(opened).await {
+                Ok(true) => doubt.0.store(false, Ordering::Release),
+                Ok(false) => {
+                    if let Err(error) = keeper.catch_up(opened, lock, memory).await {
+                        tracing::warn!(partition = %keeper.partition, %error, "could not catch up before it opens anew");
+                    }
+                    return Held::Reopen;
+                }
+                Err(_) => return Held::Reopen,
             },
-            Ok(false) => return,
-            Err(error) => {
-                tracing::warn!(partition = %keeper.partition, %error, "the keeper's lock is lost for now")
-            }
+            Ok(false) => return Held::StepDown,
+            Err(error) => tracing::debug!(partition = %keeper.partition, %error, "cannot retake the lock"),
         }
     }
-}
-
-async fn epoch(keeper: &Keeper) -> Result<i64, ApplyError> {
-    let db = keeper.pool.get().await.map_err(PgError::from)?;
-    let row = db
-        .query_one("SELECT epoch FROM partitions WHERE partition = $1", &[&keeper.partition.to_sql()])
-        .await
-        .map_err(PgError::from)?;
-    Ok(row.get(0))
 }
 
 /// Ends when a sale that was published is no longer in Redis: whoever deleted it, an opening rebuilds it.
@@ -128,15 +149,49 @@ async fn changes(keeper: &Keeper, opened: &Opened) -> Never {
     .await
 }
 
-async fn watermarks(keeper: &Keeper, opened: &Opened) -> Never {
-    repeat(WATERMARK, keeper, "raising the watermark", || async {
-        let position = position(keeper, opened).await?;
-        if let Some(watermark) = position.watermark {
-            watermark.raise(&keeper.pool, keeper.partition, opened.scripts.stamp.epoch).await?;
+/// Raises the watermark, until the entry that it was raised to last is gone from the log: somebody deleted what Postgres
+/// may not have. Also until the row says otherwise than this keeper.
+async fn watermarks(keeper: &Keeper, opened: &Opened, doubt: &Doubt) {
+    let mut known = opened.watermark.clone();
+    let mut ticks = every(WATERMARK);
+    loop {
+        ticks.tick().await;
+        if doubt.is_there() {
+            continue;
         }
-        Ok(())
-    })
-    .await
+        match raise_watermark(keeper, opened, &mut known).await {
+            Ok(true) => {}
+            // What else there is to do about another Postgres begins with the lock.
+            Ok(false) if doubt.is_there() => {}
+            Ok(false) => {
+                tracing::error!(
+                    partition = %keeper.partition, watermark = %known.entry,
+                    "the log, or the database, no longer goes on from the watermark"
+                );
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(partition = %keeper.partition, %error, "raising the watermark failed; it will be tried again");
+            }
+        }
+    }
+}
+
+async fn raise_watermark(
+    keeper: &Keeper,
+    opened: &Opened,
+    known: &mut Watermark,
+) -> Result<bool, ApplyError> {
+    let position = position(keeper, opened, known.entry).await?;
+    if position.mark_asked != known.mark {
+        return Ok(false);
+    }
+    let Some(next) = position.watermark.filter(|next| next.entry > known.entry) else { return Ok(true) };
+    let raised = known.raise(&next, &keeper.pool, keeper.partition, opened.scripts.stamp.epoch).await?;
+    if raised {
+        *known = next;
+    }
+    Ok(raised)
 }
 
 async fn retentions(keeper: &Keeper, opened: &Opened) -> Never {
@@ -160,7 +215,7 @@ async fn repeat<F: Future<Output = Result<(), ApplyError>>>(
     }
 }
 
-fn every(pause: Duration) -> Interval {
+pub(super) fn every(pause: Duration) -> Interval {
     let mut ticks = interval(pause);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
@@ -172,17 +227,22 @@ pub(super) struct Position {
     pub watermark: Option<Watermark>,
     /// The last entry.
     pub last: EntryId,
+    /// Mark of the entry that was asked for; empty where it is gone.
+    pub mark_asked: String,
 }
 
 /// Asks `position.lua`.
-pub(super) async fn position(keeper: &Keeper, opened: &Opened) -> Result<Position, RedisError> {
-    let reply = keeper
-        .redis
-        .run(&opened.scripts, Script::Position, vec![keeper.keys().log], vec![GROUP.into()])
-        .await?;
-    let (entry, mark, last, _length): (String, String, String, i64) = reply.convert()?;
+pub(super) async fn position(
+    keeper: &Keeper,
+    opened: &Opened,
+    asked: EntryId,
+) -> Result<Position, RedisError> {
+    let args = vec![GROUP.into(), asked.to_string().into()];
+    let reply = keeper.redis.run(&opened.scripts, Script::Position, vec![keeper.keys().log], args).await?;
+    let (entry, mark, last, _length, mark_asked): (String, String, String, i64, String) = reply.convert()?;
     Ok(Position {
         watermark: entry.parse().ok().map(|entry| Watermark { entry, mark }),
         last: last.parse().unwrap_or(EntryId::ZERO),
+        mark_asked,
     })
 }

@@ -10,18 +10,18 @@ use crate::redis::RedisError;
 use super::judge::{FirstEntry, History};
 use super::opening::{OpenError, Opening};
 use super::watermark::Watermark;
-use super::{drain, rebuild};
+use super::{Keeper, drain, rebuild};
 
-impl Opening<'_> {
+impl Keeper {
     /// What the judge needs to know.
     pub(super) async fn history(&self, watermark: &Watermark) -> Result<History, OpenError> {
-        let redis = &self.keeper.redis;
-        let first = read_range(redis, &self.keys, EntryId::ZERO, 1).await?.into_iter().next();
+        let (redis, keys) = (&self.redis, self.keys());
+        let first = read_range(redis, &keys, EntryId::ZERO, 1).await?.into_iter().next();
         let at_watermark = match watermark.entry {
             EntryId::ZERO => Vec::new(),
             entry => {
                 let args = vec![entry.to_string().into(), entry.to_string().into()];
-                read_entries(redis.on_key("XRANGE", &self.keys.log, args).await?)?
+                read_entries(redis.on_key("XRANGE", &keys.log, args).await?)?
             }
         };
         Ok(History {
@@ -29,7 +29,7 @@ impl Opening<'_> {
             watermark_mark: watermark.mark.clone(),
             highest_known: self.highest_known(watermark.entry).await?,
             first: first.as_ref().map(first_entry),
-            last_generated: last_generated(redis, &self.keys).await?,
+            last_generated: last_generated(redis, &keys).await?,
             is_used: watermark.entry == EntryId::ZERO && self.is_used().await?,
             mark_in_log: at_watermark.first().map(|entry| String::from_utf8_lossy(entry.mark()).into_owned()),
         })
@@ -37,9 +37,9 @@ impl Opening<'_> {
 
     /// Whether the log holds anything but openings.
     async fn is_used(&self) -> Result<bool, OpenError> {
-        let mut from = EntryId::ZERO;
+        let (keys, mut from) = (self.keys(), EntryId::ZERO);
         loop {
-            let batch = read_range(&self.keeper.redis, &self.keys, from, drain::STEP).await?;
+            let batch = read_range(&self.redis, &keys, from, drain::STEP).await?;
             let Some(last) = batch.last() else { return Ok(false) };
             from = last.id.next();
             if batch.iter().any(|entry| !matches!(entry.decode(), Ok(LogEntry::Opening { .. }))) {
@@ -51,8 +51,8 @@ impl Opening<'_> {
     /// The highest entry above the watermark of which Postgres has an order or a ledger row. Bounded by the
     /// watermark: what lies below it is known to be there.
     async fn highest_known(&self, watermark: EntryId) -> Result<EntryId, OpenError> {
-        let db = self.keeper.pool.get().await.map_err(PgError::from)?;
-        let partition = self.keeper.partition.to_sql();
+        let db = self.pool.get().await.map_err(PgError::from)?;
+        let partition = self.partition.to_sql();
         let lowest = OrderId::lowest_at(watermark.ms).to_uuid();
         let order = db
             .query_opt(
@@ -73,7 +73,9 @@ impl Opening<'_> {
         let ledger = ledger.and_then(|row| EntryId::from_sql(row.get(0), row.get(1)));
         Ok(order.max(ledger).unwrap_or(EntryId::ZERO).max(watermark))
     }
+}
 
+impl Opening<'_> {
     /// Whether Redis holds the stock that Postgres computes, and knows its buyers. Everything in the log must be
     /// persisted.
     pub(super) async fn stock_agrees(&self) -> Result<bool, OpenError> {

@@ -5,17 +5,24 @@
 mod drain;
 mod durability;
 mod duties;
+mod eviction;
 mod inspection;
 mod judge;
 mod lease;
 mod lock;
+mod lost_entries;
+mod memory;
+mod old_lease;
 mod opening;
+mod operator;
+mod other_postgres;
 mod rebuild;
 mod retention;
+mod server_clock;
 mod server_identity;
 mod watermark;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -26,10 +33,31 @@ use crate::redis::{Keys, Redis};
 
 pub use durability::DurabilityCheck;
 pub use judge::{History, Verdict, judge};
-pub use opening::OpenError;
+pub use opening::{OpenError, Report};
+
+use lock::KeeperLock;
+use memory::Memory;
+use old_lease::RecordedLease;
+use opening::OpenKind;
 
 /// Between tries to become keeper, and to open.
 const RETRY: Duration = Duration::from_millis(200);
+/// How long a keeper tries in vain to reach Redis before it gives another process, which may reach it, a chance.
+const ALONE: Duration = Duration::from_secs(5);
+/// For the last word of a keeper that ends in order.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How far a rebuild is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Orders that Redis knows again.
+    pub done: u64,
+    /// Of so many.
+    pub total: u64,
+}
+
+/// Whom a rebuild tells how far it is.
+pub type ProgressSink<'a> = &'a (dyn Fn(Progress) + Sync);
 
 /// How a keeper works.
 #[derive(Clone, Copy, Debug)]
@@ -81,34 +109,82 @@ impl Keeper {
 
     /// Stands for keeper until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let memory = Memory::default();
         while !stop.is_cancelled() {
-            tokio::select! {
-                () = self.term(&stop) => {}
-                () = stop.cancelled() => {}
-            }
+            self.term(&memory, &stop).await;
         }
     }
 
     /// From taking the lock to losing it.
-    async fn term(&self, stop: &CancellationToken) {
-        let mut lock = match lock::KeeperLock::acquire(&self.pool, self.partition).await {
+    async fn term(&self, memory: &Memory, stop: &CancellationToken) {
+        let lock = tokio::select! {
+            lock = self.wait_for_lock() => lock,
+            () = stop.cancelled() => return,
+        };
+        let lock = match lock {
             Ok(lock) => lock,
             Err(error) => {
                 tracing::warn!(partition = %self.partition, %error, "cannot stand for keeper");
                 return tokio::time::sleep(RETRY).await;
             }
         };
-        while !stop.is_cancelled() && lock.is_held() {
-            match self.open(&lock).await {
-                Ok(opened) => match duties::hold(self, &opened, &mut lock, stop).await {
-                    Held::Reopen => {}
-                    Held::StepDown => return tokio::time::sleep(RETRY).await,
-                    Held::Stopped => return,
+        self.serve(&lock, memory, stop).await;
+        if lock.is_held() {
+            self.end_in_order(memory).await;
+        }
+        drop(lock);
+        if !stop.is_cancelled() {
+            // Longer than a candidate waits between its tries.
+            tokio::time::sleep(lock::POLL + RETRY / 2).await;
+        }
+    }
+
+    /// Opens, holds, opens again; until another process is better placed.
+    async fn serve(&self, lock: &KeeperLock, memory: &Memory, stop: &CancellationToken) {
+        let mut alone_since: Option<Instant> = None;
+        while lock.is_held() {
+            let opened = tokio::select! {
+                opened = self.open(lock, memory, OpenKind::AsNeeded, &|_| ()) => opened,
+                () = stop.cancelled() => return,
+            };
+            let error = match opened {
+                Ok(opened) => match duties::hold(self, &opened, lock, memory, stop).await {
+                    Held::Reopen => {
+                        alone_since = None;
+                        continue;
+                    }
+                    Held::StepDown | Held::Stopped => return,
                 },
-                Err(error) => {
-                    error.report(self.partition);
-                    tokio::time::sleep(error.pause()).await;
-                }
+                Err(error) => error,
+            };
+            error.report(self.partition);
+            if matches!(error, OpenError::OtherPostgres) {
+                return;
+            }
+            alone_since =
+                if error.is_redis_away() { alone_since.or_else(|| Some(Instant::now())) } else { None };
+            if alone_since.is_some_and(|since| since.elapsed() > ALONE) {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(error.pause()) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    /// Tells the next keeper when the last lease is over, so that it need not wait for what it does not know.
+    async fn end_in_order(&self, memory: &Memory) {
+        let Some(given) = memory.given() else { return };
+        let said =
+            tokio::time::timeout(FAREWELL, RecordedLease::write_end(&self.pool, self.partition, &given));
+        match said.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(partition = %self.partition, %error, "the next keeper may wait longer")
+            }
+            Err(_) => {
+                tracing::warn!(partition = %self.partition, "no answer: the next keeper may wait longer")
             }
         }
     }

@@ -1,23 +1,29 @@
 //! Opening a partition: DESIGN's fence, step by step. Every step that changes Redis is conditional on this opening's
 //! token, so that a keeper which was stopped and wakes late harms nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fred::types::{Key, Value};
 
 use crate::log::{EntryId, LogEntry};
 use crate::order_id::Mark;
 use crate::partition::Partition;
-use crate::persist::{Fence, WriteError};
+use crate::persist::{Applied, Fence, WriteError};
 use crate::postgres::{PartitionLock, PgError};
 use crate::redis::{GROUP, KeeperScript, Keys, LAYOUT, RedisError, Reply, Stamp, StampedScripts};
 
 use super::durability::{self, DurabilityError};
 use super::judge::{Verdict, judge};
 use super::lock::KeeperLock;
+use super::memory::Memory;
+use super::old_lease::{RecordedLease, sells_not_before};
+use super::server_clock::ServerClock;
 use super::server_identity::ServerIdentity;
 use super::watermark::Watermark;
-use super::{Keeper, drain, rebuild};
+use super::{Keeper, ProgressSink, drain, rebuild};
+
+/// Tries to open before what `open.lua` calls late counts as a fault: each tells the server's time anew.
+const OPEN_TRIES: u32 = 10;
 
 /// A partition is not open.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +56,11 @@ pub enum OpenError {
         first: EntryId,
     },
     /// The lock was lost on the way.
-    #[error("the keeper's lock was lost")]
+    #[error("the keeper's lock was lost, or is in doubt")]
     LockLost,
+    /// Postgres was restarted, replaced or restored on the way, or another keeper has gone further.
+    #[error("postgres is not the one at which this opening began, or another keeper has gone further")]
+    OtherPostgres,
     /// The partition's row is missing.
     #[error("postgres has no row for this partition: run `doorbuster migrate` with the same `partitions`")]
     NoPartition,
@@ -72,9 +81,14 @@ impl OpenError {
         match self {
             Self::Redis(RedisError::Layout(_)) => Duration::from_secs(5),
             Self::Redis(_) | Self::LockLost => Duration::from_millis(50),
-            Self::Postgres(_) | Self::Drain(_) => super::RETRY,
+            Self::Postgres(_) | Self::Drain(_) | Self::OtherPostgres => super::RETRY,
             Self::Durability(_) | Self::Gap { .. } | Self::NoPartition => Duration::from_secs(5),
         }
+    }
+
+    /// Whether Redis did not answer.
+    pub(super) fn is_redis_away(&self) -> bool {
+        matches!(self, Self::Redis(RedisError::Timeout | RedisError::Disconnected(_)))
     }
 
     pub(super) fn report(&self, partition: Partition) {
@@ -90,10 +104,51 @@ impl OpenError {
     }
 }
 
+/// Why a partition is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenKind {
+    /// It is not open: Redis is rebuilt where it has to be.
+    AsNeeded,
+    /// An operator asks for a rebuild, and may accept the loss of entries that exist nowhere.
+    Rebuild { accept_gap: bool },
+}
+
+/// What an opening did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The partition is open under it.
+    pub epoch: i64,
+    /// What the log held and Postgres did not.
+    pub drained: Applied,
+    /// Why Redis was rebuilt from Postgres; `None` where it was intact.
+    pub rebuilt: Option<&'static str>,
+    /// Entries that were appended, not persisted, and are gone from the log.
+    pub entries_lost: u64,
+    /// All in all.
+    pub took: Duration,
+}
+
 /// An open partition, and the server on which it was opened.
 pub(super) struct Opened {
     pub scripts: StampedScripts,
     pub server: ServerIdentity,
+    pub clock: ServerClock,
+    /// Replicas that were healthy then.
+    pub replicas: i64,
+    /// As this opening left it.
+    pub watermark: Watermark,
+    pub report: Report,
+}
+
+/// What the last opening counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Backlog {
+    /// Entries appended after it.
+    pub appended: u64,
+    /// Of those: entries that were settled.
+    pub settled: u64,
+    /// Its own entry.
+    pub since: EntryId,
 }
 
 /// An opening under way.
@@ -101,63 +156,87 @@ pub(super) struct Opening<'a> {
     pub keeper: &'a Keeper,
     pub keys: Keys,
     pub epoch: i64,
+    /// As it was closed.
+    pub backlog: Backlog,
     token: String,
 }
 
 impl Keeper {
     /// Opens the partition.
-    pub(super) async fn open(&self, lock: &KeeperLock) -> Result<Opened, OpenError> {
-        let started = std::time::Instant::now();
+    pub(super) async fn open(
+        &self,
+        lock: &KeeperLock,
+        memory: &Memory,
+        kind: OpenKind,
+        progress: ProgressSink<'_>,
+    ) -> Result<Opened, OpenError> {
+        let started = Instant::now();
         let keys = self.keys();
         let server = ServerIdentity::of(&self.redis, &keys).await?;
-        let opening = self.begin(keys, lock).await?;
+        let since = memory.sees(&server).max(lock.taken());
+        let recorded = RecordedLease::read(&self.pool, self.partition).await?;
+        let opening = self.begin(keys, lock, memory).await?;
         // Behind the fence: servers that lose what a 202 promises do not go on selling under an older opening.
         self.check_durability(&opening.keys).await?;
         let fence = Fence { partition: self.partition, epoch: opening.epoch };
 
         let watermark = Watermark::read(&self.pool, self.partition).await?;
-        let history = opening.history(&watermark).await?;
+        // Before anything replaces the consumer group, and also where the judge refuses.
+        let missing = opening.entries_missing().await?;
+        let history = self.history(&watermark).await?;
         let verdict = judge(&history);
         let from = match &verdict {
             Verdict::Intact => watermark.entry.next(),
             Verdict::Rebuild(_) => EntryId::ZERO,
-            Verdict::Refuse { watermark, first } => {
-                return Err(OpenError::Gap { watermark: *watermark, first: *first });
+            Verdict::Refuse { .. } if kind == (OpenKind::Rebuild { accept_gap: true }) => EntryId::ZERO,
+            Verdict::Refuse { watermark: at, first } => {
+                opening.report_lost(&watermark, missing).await?;
+                return Err(OpenError::Gap { watermark: *at, first: *first });
             }
         };
         let drained =
             drain::drain(&self.redis, &opening.keys, &self.pool, fence, from, self.options.postgres_timeout)
                 .await?;
+        let entries_lost = opening.report_lost(&watermark, missing).await?;
         let rebuilt = match &verdict {
             Verdict::Rebuild(why) => Some(*why),
-            _ if !opening.stock_agrees().await? => Some("the stock differs from what the database computes"),
-            _ => None,
+            Verdict::Refuse { .. } => Some("an operator accepts what is missing from the log"),
+            Verdict::Intact if kind != OpenKind::AsNeeded => Some("an operator asks for it"),
+            Verdict::Intact if !opening.stock_agrees().await? => {
+                Some("the stock differs from what the database computes")
+            }
+            Verdict::Intact => None,
         };
         if let Some(why) = rebuilt {
             match watermark.entry {
                 EntryId::ZERO => tracing::info!(partition = %self.partition, "a new partition"),
                 _ => tracing::warn!(partition = %self.partition, why, "rebuilds redis from postgres"),
             }
-            rebuild::rebuild(&opening).await?;
+            rebuild::rebuild(&opening, progress).await?;
         }
         let floor = history.highest_known.max(watermark.entry);
-        if matches!(verdict, Verdict::Rebuild(_)) {
+        let mut reached = watermark;
+        if verdict != Verdict::Intact {
             // Said before the log begins anew: whoever dies on the next line leaves a log that begins above the old
             // watermark, and that must not look like a gap.
             let base = Watermark { entry: history.last_generated.max(floor), mark: String::new() };
-            base.raise(&self.pool, self.partition, opening.epoch).await?;
+            reached = opening.raise(reached, base).await?;
         }
-        opening.begin_log_anew(history.last_generated, floor).await?;
-        if !lock.is_held() {
-            return Err(OpenError::LockLost);
+        let reached = opening.begin_log_anew(history.last_generated, floor, reached).await?;
+        if let Some(then) = sells_not_before(&server, recorded.as_ref(), memory.given().as_ref(), since) {
+            let wait_ms = then.saturating_duration_since(Instant::now()).as_millis() as u64;
+            tracing::info!(partition = %self.partition, wait_ms, "waits out the lease of another server");
+            tokio::time::sleep_until(then.into()).await;
         }
-        let opened = opening.finish(server).await?;
+        let epoch = opening.epoch;
+        let (scripts, clock, replicas) = opening.finish(&server, lock, memory).await?;
+        let report = Report { epoch, drained, rebuilt, entries_lost, took: started.elapsed() };
         tracing::info!(
-            partition = %self.partition, epoch = opened.scripts.stamp.epoch, drained = drained.new_orders,
-            over_allotment = drained.over_allotment, dead_letters = drained.dead_letters,
-            rebuilt = rebuilt.is_some(), took_ms = started.elapsed().as_millis() as u64, "partition is open",
+            partition = %self.partition, epoch, drained = drained.new_orders,
+            over_allotment = drained.over_allotment, dead_letters = drained.dead_letters, entries_lost,
+            rebuilt = rebuilt.is_some(), took_ms = report.took.as_millis() as u64, "partition is open",
         );
-        Ok(opened)
+        Ok(Opened { scripts, server, clock, replicas, watermark: reached, report })
     }
 
     async fn check_durability(&self, keys: &Keys) -> Result<(), OpenError> {
@@ -175,25 +254,35 @@ impl Keeper {
 
     /// Raises the epoch in Postgres, then takes the partition out of sale: from here no claim passes, also where
     /// Redis was healthy.
-    async fn begin(&self, keys: Keys, lock: &KeeperLock) -> Result<Opening<'_>, OpenError> {
+    async fn begin(&self, keys: Keys, lock: &KeeperLock, memory: &Memory) -> Result<Opening<'_>, OpenError> {
         let in_redis: Option<i64> = self
             .redis
             .on_key("HGET", &keys.meta, vec!["epoch".into()])
             .await?
             .convert()
             .map_err(RedisError::from)?;
+        let epoch = self.raise_epoch(in_redis.unwrap_or(0), lock, memory).await?;
+        let token = format!("{:032x}", fastrand::u128(..));
+        let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
+        let reply = self.redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
+        let (_, appended, settled, since): (String, u64, u64, String) =
+            reply.convert().map_err(RedisError::from)?;
+        let backlog = Backlog { appended, settled, since: since.parse().unwrap_or(EntryId::ZERO) };
+        Ok(Opening { keeper: self, keys, epoch, backlog, token })
+    }
+
+    /// Waits for the persisting transactions in flight, which share this lock; later ones find the new epoch. Says at
+    /// which Postgres: transactions at another one find that.
+    pub(super) async fn raise_epoch(
+        &self,
+        in_redis: i64,
+        lock: &KeeperLock,
+        memory: &Memory,
+    ) -> Result<i64, OpenError> {
         if !lock.is_held() {
             return Err(OpenError::LockLost);
         }
-        let epoch = self.raise_epoch(in_redis.unwrap_or(0)).await?;
-        let token = format!("{:032x}", fastrand::u128(..));
-        let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
-        self.redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
-        Ok(Opening { keeper: self, keys, epoch, token })
-    }
-
-    /// Waits for the persisting transactions in flight, which share this lock; later ones find the new epoch.
-    async fn raise_epoch(&self, at_least: i64) -> Result<i64, OpenError> {
+        let of_lock = lock.postgres().await?;
         let mut db = self.pool.get().await.map_err(PgError::from)?;
         let tx = db.transaction().await.map_err(PgError::from)?;
         let partition = self.partition.to_sql();
@@ -203,16 +292,24 @@ impl Keeper {
         )
         .await
         .map_err(PgError::from)?;
+        let at_least = in_redis.max(memory.highest_epoch());
         let row = tx
             .query_opt(
-                "UPDATE partitions SET epoch = greatest(epoch, $2) + 1, opened_at = now()
-                 WHERE partition = $1 RETURNING epoch",
+                "UPDATE partitions SET epoch = greatest(epoch, $2) + 1, postgres = postgres_identity(), opened_at = now()
+                 WHERE partition = $1 RETURNING epoch, postgres",
                 &[&partition, &at_least],
             )
             .await
-            .map_err(PgError::from)?;
+            .map_err(PgError::from)?
+            .ok_or(OpenError::NoPartition)?;
+        if row.get::<_, &str>(1) != of_lock {
+            // The lock is held in one Postgres, the rows are in another: there somebody else may be keeper.
+            return Err(OpenError::OtherPostgres);
+        }
         tx.commit().await.map_err(PgError::from)?;
-        row.map(|row| row.get(0)).ok_or(OpenError::NoPartition)
+        let epoch = row.get(0);
+        memory.used_epoch(epoch);
+        Ok(epoch)
     }
 }
 
@@ -233,7 +330,12 @@ impl Opening<'_> {
 
     /// Writes the opening into the log, above every id that was ever given out, and begins the consumer group there:
     /// everything up to it is persisted.
-    async fn begin_log_anew(&self, last_generated: EntryId, floor: EntryId) -> Result<(), OpenError> {
+    async fn begin_log_anew(
+        &self,
+        last_generated: EntryId,
+        floor: EntryId,
+        watermark: Watermark,
+    ) -> Result<Watermark, OpenError> {
         let mark = Mark::random();
         let base = last_generated.max(floor);
         // Redis would take the time or its own last id; after a rewind both may lie below what Postgres knows.
@@ -245,29 +347,66 @@ impl Opening<'_> {
             .as_string()
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| RedisError::Unexpected("reply to XADD".into()))?;
-        let watermark = Watermark { entry: id, mark: mark.to_string() };
-        watermark.raise(&self.keeper.pool, self.keeper.partition, self.epoch).await?;
+        let reached = self.raise(watermark, Watermark { entry: id, mark: mark.to_string() }).await?;
+        // All that was appended before is persisted, or reported as lost.
+        let count = ["appended".into(), 0.into(), "settled".into(), 0.into(), "opening".into()];
+        let count = count.into_iter().chain([id.to_string().into()]).collect();
+        self.step("HSET", &self.keys.meta, count).await?;
         self.step("XGROUP", &self.keys.log, vec!["DESTROY".into(), GROUP.into()]).await?;
         self.step("XGROUP", &self.keys.log, vec!["CREATE".into(), GROUP.into(), id.to_string().into()])
             .await?;
-        Ok(())
+        Ok(reached)
     }
 
-    /// Loads the scripts, and sells: on one connection, so that the process that holds the marker is the one that
-    /// `open.lua` finds to be the server on which this opening began.
-    async fn finish(self, server: ServerIdentity) -> Result<Opened, OpenError> {
-        let stamp = Stamp::new(self.keeper.partition, self.epoch);
+    async fn raise(&self, from: Watermark, to: Watermark) -> Result<Watermark, OpenError> {
+        match from.raise(&to, &self.keeper.pool, self.keeper.partition, self.epoch).await? {
+            true => Ok(if to.entry > from.entry { to } else { from }),
+            false => Err(OpenError::OtherPostgres),
+        }
+    }
+
+    /// Loads the scripts, says where it sells, and sells: on one connection, so that the process that holds the marker
+    /// is the one that `open.lua` finds to be the server on which this opening began. Any other server's lease is over.
+    async fn finish(
+        self,
+        server: &ServerIdentity,
+        lock: &KeeperLock,
+        memory: &Memory,
+    ) -> Result<(StampedScripts, ServerClock, i64), OpenError> {
+        let Self { keeper, keys, epoch, token, .. } = self;
+        let lease = keeper.options.lease;
+        let stamp = Stamp::new(keeper.partition, epoch);
         let scripts = StampedScripts::new(stamp);
-        let session = self.keeper.redis.session().await?;
-        session.load_scripts(&scripts, &self.keys.meta).await?;
-        let args: Vec<Value> = vec![
-            self.token.into(),
-            stamp.to_string().into(),
-            (self.keeper.options.lease.as_millis() as i64).into(),
-            server.run_id.as_str().into(),
-            server.master_replid.as_str().into(),
-        ];
-        session.run_keeper(KeeperScript::Open, vec![self.keys.meta.clone()], args).await?;
-        Ok(Opened { scripts, server })
+        let session = keeper.redis.session().await?;
+        session.load_scripts(&scripts, &keys.meta).await?;
+        memory.gives(&server.run_id, epoch, Instant::now(), lease);
+        if !RecordedLease::write(&keeper.pool, keeper.partition, epoch, server, lease).await? {
+            return Err(OpenError::OtherPostgres);
+        }
+        let mut server_ms = keeper.redis_time_ms().await?;
+        for _ in 0..OPEN_TRIES {
+            let clock = ServerClock::new(server_ms, Instant::now());
+            // The time first, the lock then: a process that stands still in between sends what nobody heeds.
+            let sent = Instant::now();
+            if !lock.is_proven(sent) {
+                return Err(OpenError::LockLost);
+            }
+            memory.gives(&server.run_id, epoch, sent, lease);
+            let args: Vec<Value> = vec![
+                token.as_str().into(),
+                stamp.to_string().into(),
+                (lease.as_millis() as i64).into(),
+                server.run_id.as_str().into(),
+                server.master_replid.as_str().into(),
+                clock.not_after(sent).into(),
+            ];
+            let reply = session.run_keeper(KeeperScript::Open, vec![keys.meta.clone()], args).await?;
+            let (said, now_ms, replicas): (String, i64, i64) = reply.convert().map_err(RedisError::from)?;
+            if said == "open" {
+                return Ok((scripts, ServerClock::new(now_ms, Instant::now()), replicas));
+            }
+            server_ms = now_ms;
+        }
+        Err(RedisError::Timeout.into())
     }
 }

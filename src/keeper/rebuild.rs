@@ -15,6 +15,7 @@ use crate::postgres::{PgError, PgPool};
 use crate::redis::RedisError;
 
 use super::opening::{OpenError, Opening};
+use super::{Progress, ProgressSink};
 
 const EXPECTED_STOCK: &str = include_str!("../../sql/keeper/expected_stock.sql");
 const REBUILT_STOCK: &str = include_str!("../../sql/keeper/rebuilt_stock.sql");
@@ -58,14 +59,29 @@ async fn stock(db: &Object, query: &str, partition: Partition) -> Result<StockBy
 
 /// Replaces all that the partition's Redis holds of its sales. The log stays as it is; causes of stock changes need no
 /// rebuilding, since an intent whose cause was applied and persisted is never sent again.
-pub(super) async fn rebuild(opening: &Opening<'_>) -> Result<(), OpenError> {
+pub(super) async fn rebuild(opening: &Opening<'_>, progress: ProgressSink<'_>) -> Result<(), OpenError> {
     remove_sales(opening).await?;
     let partition = opening.keeper.partition;
     let db = opening.keeper.pool.get().await.map_err(PgError::from)?;
-    unhurried(&db, restore_sales(opening, &db, partition)).await
+    unhurried(&db, restore_sales(opening, &db, partition, progress)).await
 }
 
-async fn restore_sales(opening: &Opening<'_>, db: &Object, partition: Partition) -> Result<(), OpenError> {
+async fn restore_sales(
+    opening: &Opening<'_>,
+    db: &Object,
+    partition: Partition,
+    progress: ProgressSink<'_>,
+) -> Result<(), OpenError> {
+    let row = db
+        .query_one(
+            "SELECT count(*) FROM orders o JOIN sales s ON s.id = o.sale_id AND s.retired_at IS NULL
+             WHERE o.partition = $1 AND o.cancel_reason IS DISTINCT FROM 'duplicate'",
+            &[&partition.to_sql()],
+        )
+        .await
+        .map_err(PgError::from)?;
+    let (mut done, total) = (0, row.get::<_, i64>(0).unsigned_abs());
+    progress(Progress { done, total });
     let mut stock = stock(db, REBUILT_STOCK, partition).await?;
     let sales = db
         .query(
@@ -106,7 +122,8 @@ async fn restore_sales(opening: &Opening<'_>, db: &Object, partition: Partition)
         }
         // The field that tells an empty key from a deleted one, see publish_sale.lua.
         opening.step("HSET", &keys.buyers, vec![" ".into(), "".into()]).await?;
-        restore_orders(opening, db, partition, &sale).await?;
+        done += restore_orders(opening, db, partition, &sale).await?;
+        progress(Progress { done, total });
     }
     Ok(())
 }
@@ -116,7 +133,8 @@ async fn restore_orders(
     db: &Object,
     partition: Partition,
     sale: &SaleId,
-) -> Result<(), OpenError> {
+) -> Result<u64, OpenError> {
+    let mut orders = 0;
     let partition = partition.to_sql();
     let statement = db.prepare_cached(REBUILT_ORDERS).await.map_err(PgError::from)?;
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&partition, &sale.as_str()];
@@ -131,11 +149,13 @@ async fn restore_orders(
         let head = record_head(&key, row.get::<_, i64>(3).cast_unsigned(), id.mark());
         let record = format!("{head}{} {};", id.entry(), row.get::<_, &str>(4));
         step.add(row.get(1), &record).await?;
+        orders += 1;
     }
     for buyer in step.dead.keys().cloned().collect::<Vec<_>>() {
         step.add(&buyer, "").await?;
     }
-    step.send().await
+    step.send().await?;
+    Ok(orders)
 }
 
 /// Records of the orders that wait among the dead letters, by buyer: their keys are taken and their units counted, as

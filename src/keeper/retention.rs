@@ -5,7 +5,7 @@ use fred::types::Value;
 use crate::catalogue::SaleId;
 use crate::log::EntryId;
 use crate::postgres::PgError;
-use crate::redis::{GROUP, RedisError, Script};
+use crate::redis::{GROUP, Script};
 use crate::stock::ApplyError;
 
 use super::Keeper;
@@ -30,9 +30,9 @@ pub(super) async fn run(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyErr
 async fn trim(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
     let keys = keeper.keys();
     let kept_from =
-        redis_time_ms(keeper).await?.saturating_sub(keeper.options.log_retention.as_millis() as u64);
+        keeper.redis_time_ms().await?.saturating_sub(keeper.options.log_retention.as_millis() as i64);
     let watermark = Watermark::read(&keeper.pool, keeper.partition).await?;
-    let bound = EntryId { ms: kept_from, seq: 0 }.min(watermark.entry);
+    let bound = EntryId { ms: kept_from.max(0).unsigned_abs(), seq: 0 }.min(watermark.entry);
     let args: Vec<Value> = vec![GROUP.into(), bound.to_string().into()];
     for _ in 0..TRIMS_PER_TURN {
         let both = vec![keys.meta.clone(), keys.log.clone()];
@@ -46,19 +46,12 @@ async fn trim(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Milliseconds since the Unix epoch by the clock that decides windows.
-async fn redis_time_ms(keeper: &Keeper) -> Result<u64, ApplyError> {
-    let reply = keeper.redis.command("TIME", &keeper.keys().meta, Vec::new()).await?;
-    let (seconds, micros): (u64, u64) = reply.convert().map_err(RedisError::from)?;
-    Ok(seconds * 1000 + micros / 1000)
-}
-
 /// A sale that is over for long enough, and of which this partition has nothing under way, is drained here: its
-/// window is closed by the clock of Redis, so no entry of it can follow.
+/// window is closed by the clock of Redis, so no entry of it can follow. Said only to the Postgres that has it all.
 async fn mark_drained(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
     // Before the log is looked at: what is closed at this time stays closed.
-    let now_ms = redis_time_ms(keeper).await?;
-    let log = position(keeper, opened).await?;
+    let now_ms = keeper.redis_time_ms().await?;
+    let log = position(keeper, opened, EntryId::ZERO).await?;
     if log.watermark.is_none_or(|watermark| watermark.entry < log.last) {
         return Ok(());
     }
@@ -69,11 +62,13 @@ async fn mark_drained(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError
          FROM sales s
          WHERE s.id = p.sale_id AND p.partition = $1 AND p.drained_at IS NULL AND s.retired_at IS NULL
            AND s.closes_at < to_timestamp($2)
+           AND EXISTS (SELECT FROM partitions o
+                       WHERE o.partition = $1 AND o.epoch = $3 AND o.postgres = postgres_identity())
            AND NOT EXISTS (SELECT FROM stock_intents i
                            WHERE i.sale_id = s.id AND i.partition = $1 AND i.applied_at IS NULL)
            AND NOT EXISTS (SELECT FROM dead_letters d
                            WHERE d.sale_id = s.id AND d.partition = $1 AND d.ended_at IS NULL)",
-        &[&keeper.partition.to_sql(), &over_since],
+        &[&keeper.partition.to_sql(), &over_since, &opened.scripts.stamp.epoch],
     )
     .await
     .map_err(PgError::from)?;

@@ -4,6 +4,8 @@ use crate::log::EntryId;
 use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 
+const RAISE: &str = include_str!("../../sql/keeper/raise_watermark.sql");
+
 /// Every entry at or below `entry` is in Postgres.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watermark {
@@ -27,15 +29,35 @@ impl Watermark {
         Ok(Self { entry, mark: row.get(2) })
     }
 
-    /// Raises it; never lowers it, and only for the keeper of this epoch.
-    pub async fn raise(&self, pool: &PgPool, partition: Partition, epoch: i64) -> Result<(), PgError> {
+    /// Raises it from this one, which its keeper wrote or read last, to `next`; never lowers it. `false`: the row says
+    /// otherwise. Another keeper is at work, or Postgres is another one, or came back older: what lies between is not
+    /// known to be in it.
+    pub async fn raise(
+        &self,
+        next: &Self,
+        pool: &PgPool,
+        partition: Partition,
+        epoch: i64,
+    ) -> Result<bool, PgError> {
+        if next.entry <= self.entry {
+            return Ok(true);
+        }
         let db = pool.get().await?;
-        db.execute(
-            "UPDATE partitions SET watermark_ms = $3, watermark_seq = $4, watermark_mark = $5
-             WHERE partition = $1 AND epoch = $2 AND (watermark_ms, watermark_seq) < ($3, $4)",
-            &[&partition.to_sql(), &epoch, &self.entry.ms_sql(), &self.entry.seq_sql(), &self.mark],
-        )
-        .await?;
-        Ok(())
+        let raised = db
+            .execute(
+                RAISE,
+                &[
+                    &partition.to_sql(),
+                    &epoch,
+                    &self.entry.ms_sql(),
+                    &self.entry.seq_sql(),
+                    &self.mark,
+                    &next.entry.ms_sql(),
+                    &next.entry.seq_sql(),
+                    &next.mark,
+                ],
+            )
+            .await?;
+        Ok(raised == 1)
     }
 }

@@ -33,6 +33,11 @@ pub enum WriteError {
     /// A keeper has raised the epoch since: whoever read the batch gives it up, the keeper drains the log.
     #[error("the partition was opened anew (epoch {0}): the batch is given up")]
     Superseded(i64),
+    /// Postgres was restarted, restored or replaced since: it may be older than what was settled.
+    #[error(
+        "postgres is another process than the one at which the partition was opened: the batch is given up"
+    )]
+    OtherPostgres,
     /// The gate: an item has fewer units than the batch needs.
     #[error("over the allotment: the database has fewer units than redis sold")]
     OverAllotment,
@@ -52,7 +57,7 @@ impl WriteError {
     pub fn is_about_the_data(&self) -> bool {
         match self {
             Self::OverAllotment | Self::UnknownItem => true,
-            Self::Superseded(_) | Self::GateMoved => false,
+            Self::Superseded(_) | Self::OtherPostgres | Self::GateMoved => false,
             Self::Postgres(error) => error.is_bad_data(),
         }
     }
@@ -67,6 +72,11 @@ impl From<tokio_postgres::Error> for WriteError {
 /// An entry with its position.
 pub type Entry = (EntryId, LogEntry);
 
+/// The epoch, and whether this is the Postgres at which the partition was opened: a transaction at one that came back
+/// with older data, or that another keeper no longer uses, must not settle what only the other one holds.
+const EPOCH: &str =
+    "SELECT epoch, coalesce(postgres = postgres_identity(), true) FROM partitions WHERE partition = $1";
+
 /// Begins a persisting transaction: shares the partition's lock and checks the epoch.
 ///
 /// # Errors
@@ -74,16 +84,17 @@ pub type Entry = (EntryId, LogEntry);
 pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transaction<'a>, WriteError> {
     let tx = db.transaction().await?;
     let lock = tx.prepare_cached("SELECT pg_advisory_xact_lock_shared($1, $2)").await?;
-    let epoch = tx.prepare_cached("SELECT epoch FROM partitions WHERE partition = $1").await?;
+    let epoch = tx.prepare_cached(EPOCH).await?;
     let (class, partition) = (PartitionLock::Persist.class(), fence.partition.to_sql());
     let number = i32::from(partition);
     // Two statements, sent together: the second has a snapshot taken after the lock.
     let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
     let epoch_of: [&(dyn ToSql + Sync); 1] = [&partition];
     let (_, row) = tokio::try_join!(tx.execute(&lock, &lock_keys), tx.query_one(&epoch, &epoch_of))?;
-    match row.get::<_, i64>(0) {
-        epoch if epoch == fence.epoch => Ok(tx),
-        epoch => Err(WriteError::Superseded(epoch)),
+    match (row.get::<_, i64>(0), row.get(1)) {
+        (epoch, true) if epoch == fence.epoch => Ok(tx),
+        (epoch, true) => Err(WriteError::Superseded(epoch)),
+        (_, false) => Err(WriteError::OtherPostgres),
     }
 }
 

@@ -19,6 +19,9 @@ pub const READ_BLOCK: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 
+/// How long a worker that was superseded waits for the next opening before it asks again.
+const REOPENING_MAX: Duration = Duration::from_millis(250);
+
 /// In a rush a worker lets entries gather before it reads again: a transaction costs the same for fifty as for five
 /// hundred, and it is the buyers' processor that it would spend. Below this many entries there is no rush.
 const GATHER_FROM: usize = 32;
@@ -91,7 +94,13 @@ impl PersistWorker {
                 if let Interrupted::Redis(RedisError::Fenced(_)) = interrupted {
                     self.gate.refused(&scripts.stamp);
                 }
-                tokio::time::sleep(BACKOFF_MIN).await;
+                let superseded = matches!(
+                    interrupted,
+                    Interrupted::Write(WriteError::Superseded(_) | WriteError::OtherPostgres)
+                );
+                // The keeper is about to open anew: nothing that is read before can be written.
+                let pause = if superseded { REOPENING_MAX } else { BACKOFF_MIN };
+                let _ = tokio::time::timeout(pause, self.gate.wait_other_than(&scripts.stamp)).await;
             }
         }
     }

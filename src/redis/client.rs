@@ -15,7 +15,7 @@ pub type Reply = Value;
 /// How to connect.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// `redis://`, `rediss://` or `redis-cluster://`.
+    /// `redis://`, `rediss://`, `redis-cluster://` or `redis-sentinel://`.
     pub url: String,
     /// For one command, and for making a connection.
     pub timeout: Duration,

@@ -15,8 +15,8 @@ pub const LAYOUT: &str = "1";
 /// The keys of one partition.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// Hash: `epoch`, `state`, `token`, `stamp`, `lease_until` (ms), `layout`, `appended`, `settled` (entries),
-    /// `touched` (see touch.lua).
+    /// Hash: `epoch`, `state`, `token`, `stamp`, `lease_until` (ms), `layout`, `opening` (its log entry); `appended`,
+    /// `settled` (entries since); `touched` (see touch.lua).
     pub meta: Key,
     /// Stream: the log.
     pub log: Key,

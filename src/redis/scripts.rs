@@ -10,6 +10,7 @@ const FENCE: &str = include_str!("../../lua/include/fence.lua");
 const OPENING: &str = include_str!("../../lua/include/opening.lua");
 const LAST_DELIVERED: &str = include_str!("../../lua/include/last_delivered.lua");
 const SAME_SERVER: &str = include_str!("../../lua/include/same_server.lua");
+const HEALTHY_REPLICAS: &str = include_str!("../../lua/include/healthy_replicas.lua");
 
 /// A script of an open partition: its text holds the stamp of the opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +137,7 @@ fn with_includes(source: &str) -> String {
         ("opening", OPENING),
         ("last_delivered", LAST_DELIVERED),
         ("same_server", SAME_SERVER),
+        ("healthy_replicas", HEALTHY_REPLICAS),
     ];
     includes.iter().fold(source.to_owned(), |text, (name, include)| {
         text.replace(&format!("-- @include {name}\n"), include)

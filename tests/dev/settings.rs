@@ -15,7 +15,7 @@ fn the_effective_settings_are_shown_with_their_origin_and_without_secrets() {
         (&4.into(), &"--partitions".into())
     );
     assert_eq!(shown["postgres_url"]["source"], "DOORBUSTER_POSTGRES_URL");
-    assert!(said(doorbuster().arg("config")).contains("lease_ms = 10000"));
+    assert!(said(doorbuster().arg("config")).contains("lease_ms = 800"));
 }
 
 #[test]

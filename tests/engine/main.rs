@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod concurrency;
+mod failover;
 mod faults;
 mod fencing;
+mod keepers;
+mod older_postgres;
 mod opening;
 mod outcomes;
 mod persisting;

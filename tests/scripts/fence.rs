@@ -6,7 +6,9 @@ use doorbuster::order_id::Mark;
 use doorbuster::redis::{RedisError, Script, Stamp, StampedScripts};
 use fred::types::Value;
 
-use crate::open_partition::{Definition, LEASE_MS, NO_BACKLOG, OpenPartition, StockChange, server_identity};
+use crate::open_partition::{
+    Definition, LEASE_MS, NEVER_LATE_MS, NO_BACKLOG, OpenPartition, StockChange, server_identity,
+};
 use crate::shop::{Shop, sku};
 
 /// Runs every script that changes anything, with arguments that would pass, and tells how each failed.
@@ -27,6 +29,7 @@ async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>
     let trimmed = at.trim(EntryId::ZERO).await;
     let mut lease: Vec<Value> = vec![LEASE_MS.into()];
     lease.extend(server_identity(&at.redis, &at.keys).await.map(Value::from));
+    lease.extend([NEVER_LATE_MS.into(), 0.into()]);
     let renewed = at.run(Script::Renew, vec![at.keys.meta.clone(), at.keys.log.clone()], lease).await;
     let sale = at.keys.sale(&shop.sale);
     let all = vec![at.keys.meta.clone(), sale.sale, sale.buyers, sale.causes];

@@ -7,7 +7,7 @@ use doorbuster::redis::{
 };
 use fred::types::Value;
 
-use crate::open_partition::{LEASE_MS, OpenPartition, Opening, TestRedis, server_identity};
+use crate::open_partition::{LEASE_MS, NEVER_LATE_MS, OpenPartition, Opening, TestRedis, server_identity};
 use crate::shop::{PARTITION, Shop};
 
 fn is_superseded<T>(result: Result<T, RedisError>) -> bool {
@@ -102,6 +102,70 @@ async fn an_opening_ends_only_on_the_server_where_it_began() {
     opening.finish(&stamp, &[run_id, replid]).await.unwrap();
 }
 
+/// So that a keeper knows when the last lease that it gave is over, whatever became of its commands on the way.
+#[tokio::test]
+async fn what_comes_late_neither_opens_nor_renews() {
+    let shop = Shop::open(&[]).await;
+    let (redis, keys) = (&shop.at.redis, &shop.at.keys);
+    let server = server_identity(redis, keys).await;
+    let past = jiff::Timestamp::now().as_millisecond() - 1000;
+    let end = async || redis.on_key("HGET", &keys.meta, vec!["lease_until".into()]).await.unwrap().as_i64();
+    let before = end().await;
+    let mut args: Vec<Value> = vec![(2 * LEASE_MS).into()];
+    args.extend(server.iter().map(|id| Value::from(id.as_str())));
+    args.extend([past.into(), 0.into()]);
+    let renewed = shop.at.run(Script::Renew, vec![keys.meta.clone(), keys.log.clone()], args.clone()).await;
+    let (said, now_ms, _): (String, i64, i64) = renewed.unwrap().convert().unwrap();
+    assert_eq!(said, "late");
+    assert!(now_ms > past, "a late renewal tells the time");
+    assert_eq!(end().await, before);
+
+    let opening = Opening::begin(redis, keys, 2).await.unwrap();
+    let mut args = vec![opening.token.as_str().into(), "stamp".into(), LEASE_MS.into()];
+    args.extend(server.iter().map(|id| Value::from(id.as_str())));
+    args.push(past.into());
+    let opened = redis.run_keeper(KeeperScript::Open, vec![keys.meta.clone()], args).await.unwrap();
+    let (said, ..): (String, i64, i64) = opened.convert().unwrap();
+    assert_eq!((said.as_str(), state(redis, keys).await.as_deref()), ("late", Some("opening")));
+}
+
+#[tokio::test]
+async fn a_keeper_that_doubts_its_lock_renews_only_beside_its_replicas() {
+    let shop = Shop::open(&[]).await;
+    let (redis, keys) = (&shop.at.redis, &shop.at.keys);
+    let server = server_identity(redis, keys).await;
+    let end = async || redis.on_key("HGET", &keys.meta, vec!["lease_until".into()]).await.unwrap().as_i64();
+    let renew = async |replicas: i64| {
+        let mut args: Vec<Value> = vec![(2 * LEASE_MS).into()];
+        args.extend(server.iter().map(|id| Value::from(id.as_str())));
+        args.extend([NEVER_LATE_MS.into(), replicas.into()]);
+        let renewed = shop.at.run(Script::Renew, vec![keys.meta.clone(), keys.log.clone()], args).await;
+        let (said, _, healthy): (String, i64, i64) = renewed.unwrap().convert().unwrap();
+        (said, healthy)
+    };
+    let mut replica = TestRedis::start(&[]).await;
+    let port = shop.server.server.port().to_string();
+    let follow = vec!["127.0.0.1".into(), port.into()];
+    replica.redis.command("REPLICAOF", &keys.meta, follow).await.unwrap();
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while renew(1).await != ("renewed".to_owned(), 1) {
+        assert!(std::time::Instant::now() < patience, "the replica does not follow");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    // Stopped, and not gone: its connection stays, its word does not.
+    replica.server.pause().unwrap();
+    let stopped = std::time::Instant::now();
+    while renew(1).await.0 == "renewed" {
+        assert!(stopped.elapsed() < std::time::Duration::from_millis(3500), "still counts as healthy");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let before = end().await;
+    assert_eq!(renew(1).await, ("replicas".to_owned(), 0));
+    assert_eq!(end().await, before);
+    assert_eq!(renew(0).await, ("renewed".to_owned(), 0), "with the lock, replicas do not matter");
+    replica.server.resume().unwrap();
+}
+
 #[tokio::test]
 async fn a_lease_is_renewed_only_on_the_server_that_was_opened() {
     let mut shop = Shop::open(&[]).await;
@@ -109,7 +173,7 @@ async fn a_lease_is_renewed_only_on_the_server_that_was_opened() {
     let other = "0".repeat(40);
     let Keys { meta, log, .. } = shop.at.keys.clone();
     let renew = async |at: &OpenPartition, ids: [&str; 2]| {
-        let args = vec![(2 * LEASE_MS).into(), ids[0].into(), ids[1].into()];
+        let args = vec![(2 * LEASE_MS).into(), ids[0].into(), ids[1].into(), NEVER_LATE_MS.into(), 0.into()];
         at.run(Script::Renew, vec![meta.clone(), log.clone()], args).await
     };
     let end = async |at: &OpenPartition| at.raw("HGET", &meta, &["lease_until"]).await.as_i64().unwrap();
@@ -118,9 +182,12 @@ async fn a_lease_is_renewed_only_on_the_server_that_was_opened() {
         assert!(is_superseded(renew(&shop.at, ids).await), "{ids:?}");
     }
     assert_eq!(end(&shop.at).await, before);
-    let until = renew(&shop.at, [&*run_id, &*replid]).await.unwrap().as_i64().unwrap();
+    let (said, now_ms, replicas): (String, i64, i64) =
+        renew(&shop.at, [&*run_id, &*replid]).await.unwrap().convert().unwrap();
+    assert_eq!((said.as_str(), replicas), ("renewed", 0));
+    let until = end(&shop.at).await;
+    assert_eq!(until, now_ms + 2 * LEASE_MS);
     assert!(until >= before + LEASE_MS / 2, "{until} after {before}");
-    assert_eq!(end(&shop.at).await, until);
 
     // Without its group, and then without the log, it is not what was opened.
     for (command, args) in

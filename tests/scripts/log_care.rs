@@ -10,7 +10,29 @@ const EXACT_TRIM: (&str, &str) = ("stream-node-max-entries", "1");
 
 async fn position(shop: &Shop, group: &str) -> (String, String, String, i64) {
     let keys = vec![shop.at.keys.log.clone()];
-    shop.at.run(Script::Position, keys, vec![group.into()]).await.unwrap().convert().unwrap()
+    let args = vec![group.into(), shop.at.opening_entry.to_string().into()];
+    let reply = shop.at.run(Script::Position, keys, args).await.unwrap();
+    let (entry, mark, last, length, _): (String, String, String, i64, String) = reply.convert().unwrap();
+    (entry, mark, last, length)
+}
+
+/// The mark of an entry, as long as the log holds it.
+async fn mark_asked(shop: &Shop, asked: EntryId) -> String {
+    let args = vec![GROUP.into(), asked.to_string().into()];
+    let reply = shop.at.run(Script::Position, vec![shop.at.keys.log.clone()], args).await.unwrap();
+    let (_, _, _, _, mark): (String, String, String, i64, String) = reply.convert().unwrap();
+    mark
+}
+
+#[tokio::test]
+async fn tells_whether_the_log_still_holds_an_entry() {
+    let shop = Shop::open_on(&[EXACT_TRIM], &[("A", 5)]).await;
+    let orders = shop.orders_of_one(2).await;
+    let first = shop.at.log().await.into_iter().find(|entry| entry.id == orders[0]).unwrap();
+    assert_eq!(mark_asked(&shop, orders[0]).await.as_bytes(), first.mark());
+    shop.at.raw("XTRIM", &shop.at.keys.log, &["MINID", &orders[1].to_string()]).await;
+    assert_eq!(mark_asked(&shop, orders[0]).await, "");
+    assert_ne!(mark_asked(&shop, orders[1]).await, "");
 }
 
 async fn ids(shop: &Shop) -> Vec<EntryId> {

@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 /// Longer than any test.
 pub const LEASE_MS: i64 = 600_000;
+/// A time that does not come.
+pub const NEVER_LATE_MS: i64 = 1 << 50;
 /// A bound that is out of the way.
 pub const NO_BACKLOG: u64 = 1_000_000;
 
@@ -93,6 +95,8 @@ impl Opening {
         let value = LogEntry::encode_opening(Mark::random(), self.epoch, EntryId::ZERO);
         let entry = vec!["*".into(), "opening".into(), value.into()];
         let id = self.step("XADD", &self.keys.log, entry).await?.as_string().unwrap();
+        let count = vec!["appended".into(), 0.into(), "settled".into(), 0.into()];
+        self.step("HSET", &self.keys.meta, count).await?;
         self.step("XGROUP", &self.keys.log, vec!["DESTROY".into(), GROUP.into()]).await?;
         let group = vec!["CREATE".into(), GROUP.into(), id.as_str().into()];
         self.step("XGROUP", &self.keys.log, group).await?;
@@ -103,6 +107,7 @@ impl Opening {
         let mut args: Vec<Value> =
             vec![self.token.as_str().into(), stamp.to_string().into(), LEASE_MS.into()];
         args.extend(server.iter().map(|id| Value::from(id.as_str())));
+        args.push(NEVER_LATE_MS.into());
         self.redis.run_keeper(KeeperScript::Open, vec![self.keys.meta.clone()], args).await
     }
 }

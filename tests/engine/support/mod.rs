@@ -2,6 +2,7 @@
 //! share, and a node with every role.
 
 pub mod block;
+pub mod forwarder;
 pub mod http;
 
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use doorbuster::catalogue::{CatalogueStore, ControlAction, NewSale, SaleId};
-use doorbuster::config::Settings;
+use doorbuster::config::{Millis, Settings};
 use doorbuster::node::Node;
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::{Redis, RedisOptions};
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 pub use block::Block;
+pub use forwarder::Forwarder;
 pub use http::{Client, Reply};
 
 /// Generous: the machine may be busy with other tests.
@@ -282,6 +284,11 @@ impl World {
         }
     }
 
+    /// The data directory of a PostgreSQL of its own.
+    pub fn postgres_dir(&self) -> std::path::PathBuf {
+        self._postgres_dir.as_ref().unwrap().path().join("postgres/pgdata")
+    }
+
     fn redis_dir(&self) -> std::path::PathBuf {
         self.dir.path().join("redis")
     }
@@ -389,5 +396,7 @@ fn test_settings(redis: &PrivateRedis, postgres_url: &str) -> Settings {
     settings.trusted_buyer_header = Some("x-buyer-id".parse().unwrap());
     settings.attempts_per_second = 0;
     settings.postgres_pool_max = 8;
+    // Longer than by default: a busy machine must not make a test see an opening that it did not ask for.
+    settings.lease_ms = Millis::new(3_000);
     settings
 }
