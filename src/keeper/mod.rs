@@ -11,6 +11,7 @@ mod lease;
 mod lock;
 mod opening;
 mod rebuild;
+mod records;
 mod retention;
 mod server_identity;
 mod watermark;
@@ -27,9 +28,19 @@ use crate::redis::{Keys, Redis};
 pub use durability::DurabilityCheck;
 pub use judge::{History, Verdict, judge};
 pub use opening::OpenError;
+pub use watermark::Watermark;
 
 /// Between tries to become keeper, and to open.
 const RETRY: Duration = Duration::from_millis(200);
+
+/// How far a rebuild is, in orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Those that are done.
+    pub done: u64,
+    /// All of them.
+    pub total: u64,
+}
 
 /// How a keeper works.
 #[derive(Clone, Copy, Debug)]

@@ -9,6 +9,8 @@ mod outcomes;
 mod persisting;
 mod reading;
 mod rebuilding;
+mod replaying;
+mod restoring;
 mod retention;
 mod retries;
 mod stock;

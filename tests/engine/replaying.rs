@@ -1,0 +1,1 @@
+//! `doorbuster replay`: the retained log, persisted once more.
