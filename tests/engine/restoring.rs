@@ -9,22 +9,24 @@ use doorbuster::order_id::OrderId;
 use crate::support::{Block, Reply, World, assert_same};
 
 /// What an operator's cancel does in Postgres, in one transaction.
-async fn cancel(world: &mut World, order: &Reply, sku: &str, units: i64) {
+async fn cancel(world: &mut World, order: &Reply) {
     let id: OrderId = order.id().parse().unwrap();
     let (uuid, cause) = (id.to_uuid(), format!("return:{id}"));
     let tx = world.db.transaction().await.unwrap();
     let ended = "UPDATE orders SET state = 'cancelled', cancel_reason = 'operator' WHERE id = $1";
     tx.execute(ended, &[&uuid]).await.unwrap();
     tx.execute(
-        "UPDATE sale_stock SET sold = sold - $1 WHERE sale_id = 'early' AND sku = $2",
-        &[&units, &sku],
+        "UPDATE sale_stock s SET sold = sold - l.quantity FROM order_lines l
+         WHERE l.order_id = $1 AND s.sale_id = 'early' AND s.sku = l.sku",
+        &[&uuid],
     )
     .await
     .unwrap();
     tx.execute(
         "INSERT INTO stock_intents (cause, kind, sale_id, partition, order_id, lines, reason, actor)
-         VALUES ($1, 'return', 'early', 0, $2, jsonb_build_object($3::text, $4::bigint), 'operator', 'test')",
-        &[&cause, &uuid, &sku, &units],
+         SELECT $1, 'return', 'early', 0, $2, jsonb_object_agg(sku, quantity), 'operator', 'test'
+         FROM order_lines WHERE order_id = $2",
+        &[&cause, &uuid],
     )
     .await
     .unwrap();
@@ -86,8 +88,8 @@ async fn later_events(world: &mut World, early: &SaleId, first: &Reply) -> (Sale
     // Cancels: of an order that the backup has, and of one that it has not.
     let lost = accept(world, early, "frank", "k", &[("TEE", 2)]).await;
     world.drained().await;
-    cancel(world, first, "TEE", 3).await;
-    cancel(world, &lost, "TEE", 2).await;
+    cancel(world, first).await;
+    cancel(world, &lost).await;
     raise_allotment(world, "MUG", 4).await;
     world.no_intents_open().await;
     // A second order of one key, and units that never were.
@@ -257,7 +259,11 @@ async fn a_log_that_was_lost_behind_an_older_postgres_is_a_gap() {
     world.stop_node().await;
     world.restore(&backup).await;
     let node = doorbuster::node::Node::start(&world.settings).await.unwrap();
-    let opened = node.wait_ready(Duration::from_secs(3)).await;
+    let state = || async { world.redis_says(&["HGET", "{p0}:meta", "state"]).await };
+    world.until("the keeper is at work", || async { state().await == "opening" }).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(state().await, "opening", "it sells, although an acknowledged order is lost");
+    }
     node.stop().await;
-    assert!(!opened, "it sells, although an acknowledged order is lost");
 }

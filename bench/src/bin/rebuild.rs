@@ -59,7 +59,11 @@ async fn main() {
     std::fs::remove_dir_all(dir.path().join("redis/appendonlydir")).expect("its data");
     redis.restart().await.expect("redis starts");
     let rebuilt = open(&settings).await;
-    println!("rebuild: {:.2} s, {:.0} orders/s", rebuilt.as_secs_f64(), orders as f64 / rebuilt.as_secs_f64());
+    println!(
+        "rebuild: {:.2} s, {:.0} orders/s",
+        rebuilt.as_secs_f64(),
+        orders as f64 / rebuilt.as_secs_f64()
+    );
     let intact = open(&settings).await;
     println!("opening of an intact partition: {:.0} ms", intact.as_secs_f64() * 1e3);
 }
