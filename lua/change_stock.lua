@@ -6,7 +6,7 @@
 -- KEYS  1 meta   2 sale   3 buyers   4 causes   5 log
 -- ARGV  1 field of the log entry ("allotment" or "return")   2 value of the log entry   3 cause
 --       4 buyer ("" for none)   5 head and entry id of the buyer's record to empty of its units
---       then pairs: SKU (each once), units to add
+--       then pairs: SKU (each once), units to add; a return may have none, and is logged all the same
 -- Reply the id of the log entry; "known" where this cause was applied before; "absent" where the sale is not here, or
 --       where units return to a SKU without stock (it would be for sale again, with a number that nobody knows)
 -- Error FENCED stamp|lease|log
@@ -22,7 +22,7 @@ if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then return 'known' end
 -- Added here and not by HINCRBY, which would find a value that is no number only after the first write.
 local fields, stocks = {}, {}
 for i = 6, #ARGV, 2 do fields[#fields + 1] = 'stock:' .. ARGV[i] end
-local found = redis.call('HMGET', KEYS[2], unpack(fields))
+local found = #fields > 0 and redis.call('HMGET', KEYS[2], unpack(fields))
 for i = 1, #fields do
   if ARGV[1] == 'return' and not found[i] then return 'absent' end
   stocks[2 * i - 1] = fields[i]
@@ -35,7 +35,7 @@ if ARGV[4] ~= '' then
   records = redis.call('HGET', KEYS[3], ARGV[4])
 end
 local id = redis.call('XADD', KEYS[5], '*', ARGV[1], ARGV[2])
-redis.call('HSET', KEYS[2], unpack(stocks))
+if #stocks > 0 then redis.call('HSET', KEYS[2], unpack(stocks)) end
 if records then
   local kept = {}
   for record in string.gmatch(records, '[^;]+') do

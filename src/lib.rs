@@ -20,6 +20,7 @@ pub mod partition;
 pub mod persist;
 pub mod postgres;
 pub mod redis;
+pub mod replay;
 pub mod servers;
 pub mod stock;
 pub mod telemetry;

@@ -38,6 +38,13 @@ pub enum CancelReason {
     Duplicate,
 }
 
+impl CancelReason {
+    /// Whether the order was cancelled as it was persisted, so that it was never active.
+    pub fn is_found_by_persisting(self) -> bool {
+        matches!(self, Self::OverAllotment | Self::Duplicate)
+    }
+}
+
 /// A word that names no state or reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown word {0:?}: written by a newer version?")]

@@ -115,7 +115,7 @@ impl OrderId {
 
     /// When the claim was accepted, by the clock of Redis.
     pub fn accepted_at(self) -> jiff::Timestamp {
-        jiff::Timestamp::from_millisecond(self.entry().ms_sql()).unwrap_or(jiff::Timestamp::MAX)
+        self.entry().time()
     }
 }
 

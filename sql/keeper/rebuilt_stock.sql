@@ -1,23 +1,17 @@
--- What Redis must hold for each item of a partition, from the ledger and the orders themselves: the truth that a
--- rebuild uses. Never `allotted - sold`: units of a cancel in flight would come back twice.
---
--- A refused line removed a unit that never existed: it does not count.
+-- What each item of a partition would have if nothing of it had been ordered: the ledger's sum, less what dead letters
+-- hold. A rebuild takes from it the units of the orders themselves. Never `allotted - sold`: units of a cancel in flight
+-- would come back twice.
 -- $1 partition
-WITH changes AS (
-    SELECT sale_id, sku, delta AS units FROM stock_ledger WHERE partition = $1
-), ordered AS (
-    SELECT o.sale_id, l.sku, sum(l.quantity) AS units
-    FROM orders o JOIN order_lines l ON l.order_id = o.id
-    WHERE o.partition = $1 AND NOT l.refused
-    GROUP BY o.sale_id, l.sku
-    UNION ALL
-    SELECT d.sale_id, l.key, l.value::bigint FROM dead_letters d, jsonb_each_text(d.lines) l
+WITH held AS (
+    SELECT d.sale_id, l.key AS sku, sum(l.value::bigint) AS units
+    FROM dead_letters d, jsonb_each_text(d.lines) l
     WHERE d.partition = $1 AND d.ended_at IS NULL
+    GROUP BY d.sale_id, l.key
 )
-SELECT c.sale_id, c.sku,
-       (sum(c.units) - coalesce((SELECT sum(units) FROM ordered o WHERE o.sale_id = c.sale_id AND o.sku = c.sku), 0))::bigint
-           AS stock
-FROM changes c
+SELECT c.sale_id, c.sku, (sum(c.delta) - coalesce(max(h.units), 0))::bigint AS stock
+FROM stock_ledger c
 JOIN sales s ON s.id = c.sale_id AND s.retired_at IS NULL
+LEFT JOIN held h ON h.sale_id = c.sale_id AND h.sku = c.sku
+WHERE c.partition = $1
 GROUP BY c.sale_id, c.sku
 ORDER BY c.sale_id, c.sku

@@ -33,8 +33,6 @@ struct OrderView {
     cancel_reason: Option<String>,
     items: serde_json::Value,
     accepted_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    persisted_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -142,7 +140,6 @@ fn view_of_row(row: &Row) -> OrderView {
         cancel_reason: row.get(3),
         items: row.get(4),
         accepted_at: id.accepted_at(),
-        persisted_at: Some(row.get(5)),
     }
 }
 
@@ -185,7 +182,6 @@ fn view_of_entry(id: OrderId, order: &OrderEntry) -> OrderView {
         cancel_reason: None,
         items: order.lines.iter().map(item).collect(),
         accepted_at: id.accepted_at(),
-        persisted_at: None,
     }
 }
 

@@ -8,6 +8,8 @@ use super::catalogue::CatalogueCliError;
 use crate::config::ConfigErrors;
 use crate::node::NodeError;
 use crate::postgres::{MigrateError, PartitionsError, PgError};
+use crate::redis::RedisError;
+use crate::replay::ReplayError;
 use crate::telemetry::TelemetryError;
 
 /// Why a command did not succeed. Each command that can fail in its own way adds a variant.
@@ -40,6 +42,15 @@ pub enum CliError {
     /// The catalogue, or a definition for it.
     #[error(transparent)]
     Catalogue(#[from] CatalogueCliError),
+    /// Redis.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// A replay cannot go on.
+    #[error("{0}. What was replayed stays; run it again to go on")]
+    Replay(#[from] ReplayError),
+    /// A command that can be run again was told to stop before it was done.
+    #[error("stopped before it was done: what was done stays, run it again to go on")]
+    Stopped,
     /// `doorbuster dev` cannot go on.
     #[error(transparent)]
     Dev(#[from] DevError),

@@ -5,6 +5,7 @@ mod config;
 mod dev;
 mod error;
 mod migrate;
+mod replay;
 mod run;
 mod runtime;
 mod settings_flags;
@@ -42,6 +43,8 @@ enum Command {
     Run,
     /// Bring the database's schema up to date
     Migrate,
+    /// Persist the retained log once more, into a Postgres that was restored from a backup
+    Replay(replay::ReplayCommand),
     /// Put and list products
     #[command(subcommand)]
     Product(catalogue::ProductCommand),
@@ -59,6 +62,7 @@ impl Command {
             Self::Dev(command) => command.run(effective),
             Self::Run => run::run(&effective.settings),
             Self::Migrate => migrate::run(&effective.settings),
+            Self::Replay(command) => command.run(&effective.settings),
             Self::Product(command) => catalogue::product(command, &effective.settings),
             Self::Sale(command) => catalogue::sale(command, &effective.settings),
             Self::Config(command) => command.run(effective),

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::log::{EntryId, RawEntry, read_range};
-use crate::persist::{Applied, Fence, persist};
+use crate::log::{EntryId, LogEntry, RawEntry, read_range};
+use crate::persist::{Applied, Fence, Foreseen, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{Keys, Redis};
 
@@ -12,24 +12,74 @@ use super::opening::OpenError;
 /// Entries in one step.
 pub(super) const STEP: i64 = 1000;
 
-/// Persists the log from `from` to its end. Entries that are known already change nothing.
+/// From where a log is drained.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    /// The first entry.
+    pub from: EntryId,
+    /// Everything at or below it is in Postgres.
+    pub watermark: EntryId,
+}
+
+/// Persists the log from `start` to its end. Entries that are known already change nothing.
+///
+/// # Errors
+/// [`OpenError::Gap`] where a part of the log is missing that this database has not; what stands before it is persisted.
 pub(super) async fn drain(
     redis: &Redis,
     keys: &Keys,
     pool: &PgPool,
     fence: Fence,
-    from: EntryId,
+    start: Start,
     limit: Duration,
 ) -> Result<Applied, OpenError> {
+    let foreseen = Foreseen::read(redis, keys, start.from).await?;
     let mut total = Applied::default();
-    let mut next = from;
+    let mut persisted = start.watermark;
+    let mut next = start.from;
     loop {
-        let batch: Vec<RawEntry> = read_range(redis, keys, next, STEP).await?;
+        let batch = read_range(redis, keys, next, STEP).await?;
         let Some(last) = batch.last() else { return Ok(total) };
         next = last.id.next();
-        let applied = persist(pool, fence, &batch, limit).await?;
-        total.new_orders += applied.new_orders;
-        total.over_allotment += applied.over_allotment;
-        total.dead_letters += applied.dead_letters;
+        let gap = batch.iter().find_map(|entry| {
+            let found = gap_before(entry, persisted);
+            persisted = persisted.max(entry.id);
+            found
+        });
+        if let Some(gap) = gap {
+            return Err(gap);
+        }
+        total += persist_again(pool, fence, &batch, &foreseen, limit).await?;
+    }
+}
+
+/// An opening says what was persisted when it was written. Where that is more than what stands before it in the log,
+/// this is not the database it was said of: that one was newer, and the log had been lost behind it.
+fn gap_before(entry: &RawEntry, persisted: EntryId) -> Option<OpenError> {
+    match entry.decode() {
+        Ok(LogEntry::Opening { base, .. }) if base > persisted => {
+            Some(OpenError::Gap { watermark: persisted, first: entry.id })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order_id::Mark;
+
+    fn opening(at: u64, base: u64) -> RawEntry {
+        let at_ms = |ms| EntryId { ms, seq: 0 };
+        let value = LogEntry::encode_opening(Mark::random(), 2, at_ms(base));
+        RawEntry::from_fields(at_ms(at), vec![b"opening".to_vec(), value.into_bytes()])
+    }
+
+    #[test]
+    fn an_opening_that_knew_more_than_the_log_and_the_database_tells_of_a_gap() {
+        let persisted = EntryId { ms: 50, seq: 0 };
+        assert!(gap_before(&opening(60, 50), persisted).is_none());
+        assert!(gap_before(&opening(60, 40), persisted).is_none());
+        assert!(matches!(gap_before(&opening(70, 60), persisted), Some(OpenError::Gap { .. })));
     }
 }

@@ -17,6 +17,7 @@ mod opening;
 mod operator;
 mod other_postgres;
 mod rebuild;
+mod records;
 mod retention;
 mod server_clock;
 mod server_identity;
@@ -34,6 +35,7 @@ use crate::redis::{Keys, Redis};
 pub use durability::DurabilityCheck;
 pub use judge::{History, Verdict, judge};
 pub use opening::{OpenError, Report};
+pub use watermark::Watermark;
 
 use lock::KeeperLock;
 use memory::Memory;

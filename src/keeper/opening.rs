@@ -194,8 +194,9 @@ impl Keeper {
                 return Err(OpenError::Gap { watermark: *at, first: *first });
             }
         };
+        let start = drain::Start { from, watermark: watermark.entry };
         let drained =
-            drain::drain(&self.redis, &opening.keys, &self.pool, fence, from, self.options.postgres_timeout)
+            drain::drain(&self.redis, &opening.keys, &self.pool, fence, start, self.options.postgres_timeout)
                 .await?;
         let entries_lost = opening.report_lost(&watermark, missing).await?;
         let rebuilt = match &verdict {
@@ -326,6 +327,15 @@ impl Opening<'_> {
         all.push(command.into());
         all.extend(args);
         self.keeper.redis.run_keeper(KeeperScript::Step, vec![self.keys.meta.clone(), key.clone()], all).await
+    }
+
+    /// Adds records of orders to those of their buyers, if this opening is still the one.
+    pub async fn remember(&self, buyers: &Key, records: Vec<Value>) -> Result<Reply, RedisError> {
+        let mut all = Vec::with_capacity(records.len() + 1);
+        all.push(self.token.as_str().into());
+        all.extend(records);
+        let keys = vec![self.keys.meta.clone(), buyers.clone()];
+        self.keeper.redis.run_keeper(KeeperScript::Remember, keys, all).await
     }
 
     /// Writes the opening into the log, above every id that was ever given out, and begins the consumer group there:

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::buyer::BuyerId;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::IdempotencyKey;
-use crate::log::EntryId;
+use crate::log::{EntryId, SaleEntry};
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
 
@@ -20,6 +20,8 @@ pub type Lines = Vec<(Sku, u32)>;
 pub enum LogEntry {
     /// `order`: a claim succeeded.
     Order(OrderEntry),
+    /// `sale`: a sale was published, or changed.
+    Sale(SaleEntry),
     /// `allotment`: units were added to a sale.
     Allotment(StockEntry),
     /// `return`: the units of a cancelled order are for sale again.
@@ -28,7 +30,7 @@ pub enum LogEntry {
         order: OrderId,
         /// Why it was cancelled.
         reason: CancelReason,
-        /// What came back; its cause is [`StockEntry::cause_of_return`].
+        /// What came back, maybe nothing; its cause is [`StockEntry::cause_of_return`].
         stock: StockEntry,
     },
     /// `opening`: a keeper opened the partition; everything up to `base` was in Postgres then.
@@ -83,6 +85,8 @@ pub enum EntryError {
     Word(&'static str),
 }
 
+/// In the place of lines: every unit of a cancelled order was one that never existed.
+const NO_LINES: &str = "-";
 const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
 impl OrderEntry {
@@ -122,7 +126,10 @@ impl StockEntry {
     /// The value of the field `allotment`.
     pub fn encode(&self) -> String {
         let mut text = format!("{} {} {} ", self.mark, self.sale, self.cause);
-        write_lines(&mut text, &self.lines);
+        match self.lines.as_slice() {
+            [] => text.push_str(NO_LINES),
+            lines => write_lines(&mut text, lines),
+        }
         text
     }
 
@@ -155,6 +162,12 @@ impl LogEntry {
                 key: IdempotencyKey::from_content(word(&mut words, "key")?)
                     .map_err(|_| EntryError::Word("key"))?,
                 lines: read_lines(word(&mut words, "lines")?)?,
+            }),
+            "sale" => LogEntry::Sale(SaleEntry {
+                mark: parsed(&mut words, "mark")?,
+                sale: parsed(&mut words, "sale")?,
+                version: parsed(&mut words, "version")?,
+                definition: SaleEntry::read_definition(word(&mut words, "definition")?)?,
             }),
             "allotment" => LogEntry::Allotment(read_stock(&mut words)?),
             "return" => {
@@ -190,7 +203,10 @@ fn read_stock(words: &mut std::str::Split<'_, char>) -> Result<StockEntry, Entry
         mark: parsed(words, "mark")?,
         sale: parsed(words, "sale")?,
         cause: word(words, "cause")?.to_owned(),
-        lines: read_lines(word(words, "lines")?)?,
+        lines: match word(words, "lines")? {
+            NO_LINES => Vec::new(),
+            lines => read_lines(lines)?,
+        },
     })
 }
 
@@ -260,6 +276,11 @@ mod tests {
         assert_eq!(
             LogEntry::decode("return", &text),
             Ok(LogEntry::Return { order, reason, stock: stock.clone() })
+        );
+        let nothing = StockEntry { lines: vec![], ..stock.clone() };
+        assert_eq!(
+            LogEntry::decode("return", &nothing.encode_return(reason)),
+            Ok(LogEntry::Return { order, reason, stock: nothing })
         );
         let orphan = StockEntry { cause: "other".into(), ..stock };
         assert_eq!(LogEntry::decode("return", &orphan.encode_return(reason)), Err(EntryError::Word("cause")));

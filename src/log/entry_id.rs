@@ -39,6 +39,11 @@ impl EntryId {
         i64::from(self.seq)
     }
 
+    /// When the entry was written, by the clock of Redis.
+    pub fn time(self) -> jiff::Timestamp {
+        jiff::Timestamp::from_millisecond(self.ms_sql()).unwrap_or(jiff::Timestamp::MAX)
+    }
+
     /// The first position after this one.
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {

@@ -3,7 +3,9 @@
 mod entry;
 mod entry_id;
 mod read;
+mod sale_entry;
 
 pub use entry::{EntryError, Lines, LogEntry, OrderEntry, StockEntry, lines_text};
 pub use entry_id::{EntryId, EntryIdError};
 pub use read::{RawEntry, last_generated, read_entries, read_entry, read_range};
+pub use sale_entry::SaleEntry;

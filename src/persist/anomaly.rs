@@ -10,6 +10,8 @@ use crate::log::{OrderEntry, RawEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
+use crate::persist::Applied;
+use crate::persist::foreseen::{Ended, Foreseen};
 use crate::persist::transaction::{Fence, WriteError};
 
 const CANCELLED_ORDER: &str = include_str!("../../sql/persist/cancelled_order.sql");
@@ -55,17 +57,54 @@ pub(super) async fn raise(
 /// Orders that the insert left out: either known already (a replay), or a second order of one key.
 pub(super) async fn settle_left_out(
     tx: &Transaction<'_>,
-    partition: Partition,
-    left_out: Vec<(OrderId, &OrderEntry)>,
+    left_out: &[(OrderId, &OrderEntry)],
+    applied: &mut Applied,
 ) -> Result<(), WriteError> {
-    let ids: Vec<Uuid> = left_out.iter().map(|(id, _)| id.to_uuid()).collect();
-    let rows = tx.query("SELECT id FROM orders WHERE id = ANY($1)", &[&ids]).await?;
-    let known: HashSet<OrderId> = rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect();
-    for (id, order) in left_out.into_iter().filter(|(id, _)| !known.contains(id)) {
-        debug_assert_eq!(id.partition(), partition);
-        write_cancelled(tx, id, order, CancelReason::Duplicate, |_| false).await?;
+    let known = known_orders(tx, left_out).await?;
+    applied.known_orders += known.len() as u64;
+    for &(id, order) in left_out.iter().filter(|(id, _)| !known.contains(id)) {
+        write_cancelled(tx, id, order, CancelReason::Duplicate, Units::ToBeReturned, |_| false).await?;
+        applied.duplicates += 1;
     }
     Ok(())
+}
+
+/// Orders of which the log says further on that they were cancelled as they were persisted: so they are again.
+pub(super) async fn write_foreseen(
+    tx: &Transaction<'_>,
+    orders: &[(OrderId, &OrderEntry)],
+    foreseen: &Foreseen,
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
+    let known = known_orders(tx, orders).await?;
+    applied.known_orders += known.len() as u64;
+    for &(id, order) in orders.iter().filter(|(id, _)| !known.contains(id)) {
+        let Some(Ended { reason, returned }) = foreseen.of(id) else { continue };
+        write_cancelled(tx, id, order, *reason, Units::ReturnedInLog, |sku| !returned.contains(sku)).await?;
+        match reason {
+            CancelReason::Duplicate => applied.duplicates += 1,
+            _ => applied.over_allotment += 1,
+        }
+    }
+    Ok(())
+}
+
+async fn known_orders(
+    tx: &Transaction<'_>,
+    orders: &[(OrderId, &OrderEntry)],
+) -> Result<HashSet<OrderId>, WriteError> {
+    let ids: Vec<Uuid> = orders.iter().map(|(id, _)| id.to_uuid()).collect();
+    let rows = tx.query("SELECT id FROM orders WHERE id = ANY($1)", &[&ids]).await?;
+    Ok(rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect())
+}
+
+/// What becomes of the units of an order that is written as cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Units {
+    /// Redis is to be told.
+    ToBeReturned,
+    /// Redis was told: the entry that says so is persisted when its turn comes.
+    ReturnedInLog,
 }
 
 /// Writes an order as cancelled. Lines that are `refused` removed a unit which never existed and stay gone; the
@@ -75,6 +114,7 @@ pub(super) async fn write_cancelled(
     id: OrderId,
     order: &OrderEntry,
     reason: CancelReason,
+    units: Units,
     refused: impl Fn(&Sku) -> bool,
 ) -> Result<(), WriteError> {
     let skus: Vec<&str> = order.lines.iter().map(|(sku, _)| sku.as_str()).collect();
@@ -108,7 +148,8 @@ pub(super) async fn write_cancelled(
         .filter(|(_, refused)| !**refused)
         .map(|((sku, quantity), _)| (sku.as_str(), *quantity))
         .collect();
-    if !returned.is_empty() {
+    // Also where nothing is returned: the log then tells a later replay which order it was.
+    if units == Units::ToBeReturned {
         tx.execute(
             "INSERT INTO stock_intents (cause, kind, sale_id, partition, order_id, lines, reason, actor)
              VALUES ($1, 'return', $2, $3, $4, $5, $6, 'persist worker') ON CONFLICT DO NOTHING",
@@ -131,14 +172,13 @@ pub(super) async fn write_cancelled(
     raise(tx, incident, id.partition(), &id.to_string(), &detail).await
 }
 
-/// A return entry performs its cancel where the database does not know of it: a replay into an older database
-/// must not resurrect the order.
+/// Cancels an order that is active although its units went back; tells how many that were (0 or 1).
 pub(super) async fn cancel_replayed(
     tx: &Transaction<'_>,
     order: OrderId,
     reason: CancelReason,
     stock: &StockEntry,
-) -> Result<(), WriteError> {
+) -> Result<u64, WriteError> {
     let cancelled = tx
         .execute(
             "UPDATE orders SET state = 'cancelled', cancel_reason = $2 WHERE id = $1 AND state <> 'cancelled'",
@@ -156,7 +196,7 @@ pub(super) async fn cancel_replayed(
         )
         .await?;
     }
-    Ok(())
+    Ok(cancelled)
 }
 
 /// Puts an entry that cannot be persisted where an operator sees it. Its units, where they can be read, stay counted.

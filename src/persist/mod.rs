@@ -1,11 +1,17 @@
 //! From the log into Postgres: at least once delivered, exactly once in effect.
 
 mod anomaly;
+mod applied;
 mod apply;
+mod foreseen;
+mod ledger;
+mod sale;
 mod transaction;
 mod units;
 mod worker;
 
-pub use apply::{Applied, persist};
-pub use transaction::{Fence, WriteError};
+pub use applied::Applied;
+pub use apply::{persist, persist_again, rehearse};
+pub use foreseen::Foreseen;
+pub use transaction::{Entry, Fence, WriteError};
 pub use worker::{PersistOptions, PersistWorker, READ_BLOCK};

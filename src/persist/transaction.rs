@@ -6,17 +6,19 @@ use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::log::{EntryId, LogEntry, OrderEntry, StockEntry};
+use crate::catalogue::Sku;
+use crate::log::{EntryId, LogEntry, OrderEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
-use crate::persist::anomaly;
+use crate::persist::foreseen::Foreseen;
+use crate::persist::sale::write_sale;
 use crate::persist::units::Units;
+use crate::persist::{Applied, anomaly, ledger};
 use crate::postgres::{PartitionLock, PgError};
 
 const ORDERS: &str = include_str!("../../sql/persist/orders.sql");
 const GATE: &str = include_str!("../../sql/persist/gate.sql");
-const LEDGER: &str = include_str!("../../sql/persist/ledger.sql");
 
 /// Under which epoch a batch was read. Known before it was read, so that a batch of an older epoch is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,43 +100,76 @@ pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transa
     }
 }
 
-/// Writes all entries, or none. Applies them in log order where order matters: orders first, since a return
-/// can only follow its order.
+/// Under what entries are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run<'a> {
+    pub fence: Fence,
+    /// For entries that may have been persisted before.
+    pub foreseen: Option<&'a Foreseen>,
+    /// Nothing is to stay written; and what stands before these entries and was not written either.
+    pub rehearsal: Option<&'a [Entry]>,
+}
+
+/// Writes all entries, or none.
 ///
 /// # Errors
 /// [`WriteError`]; then nothing was written.
-pub(super) async fn write(db: &mut Object, fence: Fence, entries: &[Entry]) -> Result<u64, WriteError> {
-    let tx = begin(db, fence).await?;
-    let orders: Vec<(OrderId, &OrderEntry)> = entries
-        .iter()
-        .filter_map(|(id, entry)| match entry {
-            LogEntry::Order(order) => Some((OrderId::new(*id, fence.partition, order.mark), order)),
-            _ => None,
-        })
-        .collect();
-    let new = if orders.is_empty() { 0 } else { write_orders(&tx, fence.partition, &orders).await? };
-    for (id, entry) in entries {
-        match entry {
-            LogEntry::Allotment(stock) => {
-                write_ledger(&tx, fence.partition, *id, stock).await?;
-            }
-            LogEntry::Return { order, reason, stock } => {
-                if write_ledger(&tx, fence.partition, *id, stock).await? > 0 {
-                    anomaly::cancel_replayed(&tx, *order, *reason, stock).await?;
-                }
-            }
-            LogEntry::Order(_) | LogEntry::Opening { .. } => {}
+pub(super) async fn write(db: &mut Object, run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
+    let tx = begin(db, run.fence).await?;
+    if let Some(before) = run.rehearsal {
+        apply(&tx, run, before).await?;
+    }
+    let applied = apply(&tx, run, entries).await?;
+    match run.rehearsal {
+        Some(_) => tx.rollback().await?,
+        None => tx.commit().await?,
+    }
+    Ok(applied)
+}
+
+/// In the order that matters: a sale before its units, units before the orders that took them, an order before its
+/// return. An order that could only be had since another one's units came back may so be refused by the gate; halving
+/// then parts the two.
+async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
+    let partition = run.fence.partition;
+    let mut applied = Applied::default();
+    for (_, entry) in entries {
+        if let LogEntry::Sale(sale) = entry {
+            write_sale(tx, partition, sale, &mut applied).await?;
         }
     }
-    tx.commit().await?;
-    Ok(new)
+    for (id, entry) in entries {
+        if let LogEntry::Allotment(stock) = entry {
+            ledger::write_allotment(tx, partition, *id, stock, &mut applied).await?;
+        }
+    }
+    let (foreseen, orders): (Vec<_>, Vec<_>) = entries
+        .iter()
+        .filter_map(|(id, entry)| match entry {
+            LogEntry::Order(order) => Some((OrderId::new(*id, partition, order.mark), order)),
+            _ => None,
+        })
+        .partition(|(id, _)| run.foreseen.is_some_and(|foreseen| foreseen.of(*id).is_some()));
+    if let (Some(known), false) = (run.foreseen, foreseen.is_empty()) {
+        anomaly::write_foreseen(tx, &foreseen, known, &mut applied).await?;
+    }
+    if !orders.is_empty() {
+        write_orders(tx, partition, &orders, &mut applied).await?;
+    }
+    for (id, entry) in entries {
+        if let LogEntry::Return { order, reason, stock } = entry {
+            ledger::write_return(tx, run, *id, (*order, *reason), stock, &mut applied).await?;
+        }
+    }
+    Ok(applied)
 }
 
 async fn write_orders(
     tx: &Transaction<'_>,
     partition: Partition,
     orders: &[(OrderId, &OrderEntry)],
-) -> Result<u64, WriteError> {
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
     let ids: Vec<Uuid> = orders.iter().map(|(id, _)| id.to_uuid()).collect();
     let sales: Vec<&str> = orders.iter().map(|(_, order)| order.sale.as_str()).collect();
     let buyers: Vec<&str> = orders.iter().map(|(_, order)| order.buyer.as_str()).collect();
@@ -175,10 +210,11 @@ async fn write_orders(
     }
     count_as_sold(tx, partition, &units).await?;
     if new.len() < orders.len() {
-        let left_out = orders.iter().filter(|(id, _)| !new.contains(id));
-        anomaly::settle_left_out(tx, partition, left_out.copied().collect()).await?;
+        let left_out: Vec<_> = orders.iter().filter(|(id, _)| !new.contains(id)).copied().collect();
+        anomaly::settle_left_out(tx, &left_out, applied).await?;
     }
-    Ok(new.len() as u64)
+    applied.new_orders += new.len() as u64;
+    Ok(())
 }
 
 /// The gate (promise 1).
@@ -203,25 +239,6 @@ pub(super) async fn passed_gate(
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-async fn write_ledger(
-    tx: &Transaction<'_>,
-    partition: Partition,
-    id: EntryId,
-    stock: &StockEntry,
-) -> Result<i64, WriteError> {
-    let skus: Vec<&str> = stock.lines.iter().map(|(sku, _)| sku.as_str()).collect();
-    let deltas: Vec<i64> = stock.lines.iter().map(|(_, delta)| *delta).collect();
-    let statement = tx.prepare_cached(LEDGER).await?;
-    let (ms, seq) = (id.ms_sql(), id.seq_sql());
-    let row = tx
-        .query_one(
-            &statement,
-            &[&partition.to_sql(), &ms, &seq, &stock.sale.as_str(), &stock.cause, &skus, &deltas],
-        )
-        .await?;
-    Ok(row.get(0))
-}
-
 /// Writes the one order that the gate refuses: cancelled, its refused lines marked, its other units to be returned.
 pub(super) async fn write_over_allotment(
     db: &mut Object,
@@ -238,10 +255,9 @@ pub(super) async fn write_over_allotment(
         // Units came back since: the order fits after all, and is written the usual way.
         return Err(WriteError::GateMoved);
     }
-    anomaly::write_cancelled(&tx, order_id, order, CancelReason::OverAllotment, |sku| {
-        !probe.iter().any(|(_, passed)| passed == sku.as_str())
-    })
-    .await?;
+    let refused = |sku: &Sku| !probe.iter().any(|(_, passed)| passed == sku.as_str());
+    let (reason, units) = (CancelReason::OverAllotment, anomaly::Units::ToBeReturned);
+    anomaly::write_cancelled(&tx, order_id, order, reason, units, refused).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
-use crate::persist::{Fence, WriteError, persist};
+use crate::persist::{Fence, Foreseen, WriteError, persist, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
 
@@ -118,14 +118,15 @@ impl PersistWorker {
         let fence = Fence { partition: scripts.stamp.partition, epoch: scripts.stamp.epoch };
         if takeover.tick().now_or_never().is_some() {
             let abandoned = self.take_over(keys, fence).await?;
-            self.settle_batch(keys, scripts, fence, abandoned, stop).await?;
+            self.settle_batch(keys, scripts, fence, (abandoned, Unread::Own), stop).await?;
         }
-        let batch = self.read(keys, *from).await?;
+        let asked = *from;
+        let batch = self.read(keys, asked).await?;
         if batch.is_empty() {
             *from = Unread::New;
         }
         let entries = batch.len();
-        self.settle_batch(keys, scripts, fence, batch, stop).await?;
+        self.settle_batch(keys, scripts, fence, (batch, asked), stop).await?;
         if (GATHER_FROM..self.options.batch_max / 2).contains(&entries) {
             tokio::time::sleep(GATHER).await;
         }
@@ -192,7 +193,7 @@ impl PersistWorker {
         keys: &Keys,
         scripts: &StampedScripts,
         fence: Fence,
-        batch: Vec<RawEntry>,
+        (batch, mut delivery): (Vec<RawEntry>, Unread),
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
         if batch.is_empty() {
@@ -200,7 +201,14 @@ impl PersistWorker {
         }
         let mut backoff = BACKOFF_MIN;
         loop {
-            match persist(&self.pool, fence, &batch, self.options.timeout).await {
+            let limit = self.options.timeout;
+            let persisted = match delivery {
+                Unread::New => persist(&self.pool, fence, &batch, limit).await,
+                Unread::Own => persist_again(&self.pool, fence, &batch, &Foreseen::default(), limit).await,
+            };
+            // Part of it may be written.
+            delivery = Unread::Own;
+            match persisted {
                 Ok(_) => break,
                 Err(WriteError::Postgres(error)) if !stop.is_cancelled() => {
                     tracing::warn!(partition = %fence.partition, %error, entries = batch.len(), "tries again");

@@ -44,6 +44,8 @@ pub enum KeeperScript {
     Begin,
     /// `keeper/step.lua`
     Step,
+    /// `keeper/remember.lua`
+    Remember,
     /// `keeper/open.lua`
     Open,
 }
@@ -126,6 +128,7 @@ impl KeeperScript {
         with_includes(match self {
             Self::Begin => include_str!("../../lua/keeper/begin.lua"),
             Self::Step => include_str!("../../lua/keeper/step.lua"),
+            Self::Remember => include_str!("../../lua/keeper/remember.lua"),
             Self::Open => include_str!("../../lua/keeper/open.lua"),
         })
     }
@@ -206,7 +209,7 @@ mod tests {
             let must = script != Script::Position;
             assert_eq!(must, text.contains("fence(KEYS[1])"), "{script:?} must check its stamp");
         }
-        for script in [KeeperScript::Begin, KeeperScript::Step, KeeperScript::Open] {
+        for script in [KeeperScript::Begin, KeeperScript::Step, KeeperScript::Remember, KeeperScript::Open] {
             assert!(script.text().starts_with("#!lua"), "{script:?}");
         }
     }

@@ -4,12 +4,15 @@ use deadpool_postgres::Object;
 use fred::types::Value;
 
 use crate::catalogue::SaleId;
+use crate::log::SaleEntry;
+use crate::order_id::Mark;
 use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, RedisError, Script, StampedScripts};
 
 use super::ApplyError;
 
+const UNPUBLISHED: &str = include_str!("../../sql/stock/unpublished.sql");
 /// Columns: SKU, limit, whether this partition has no unit.
 pub(crate) const ITEMS: &str = include_str!("../../sql/stock/items.sql");
 /// Sales in one round.
@@ -22,28 +25,23 @@ const ROUND: i64 = 100;
 pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPool) -> Result<(), ApplyError> {
     let partition = scripts.stamp.partition;
     let db = pool.get().await.map_err(PgError::from)?;
-    let statement = db
-        .prepare_cached(
-            "SELECT s.id, s.version, s.control, s.opens_at, s.closes_at
-             FROM sale_publications p JOIN sales s ON s.id = p.sale_id
-             WHERE p.partition = $1 AND p.version < s.version AND s.retired_at IS NULL ORDER BY s.id LIMIT $2",
-        )
-        .await
-        .map_err(PgError::from)?;
+    let statement = db.prepare_cached(UNPUBLISHED).await.map_err(PgError::from)?;
     let rows = db.query(&statement, &[&partition.to_sql(), &ROUND]).await.map_err(PgError::from)?;
     for row in rows {
         let Ok(sale) = row.get::<_, &str>(0).parse::<SaleId>() else { continue };
         let version: i64 = row.get(1);
+        let entry = SaleEntry { mark: Mark::random(), sale: sale.clone(), version, definition: row.get(5) };
         let mut args: Vec<Value> = vec![
             version.into(),
             row.get::<_, &str>(2).into(),
             row.get::<_, jiff::Timestamp>(3).as_millisecond().into(),
             row.get::<_, jiff::Timestamp>(4).as_millisecond().into(),
+            entry.encode().into(),
         ];
         args.extend(items(&db, &sale, partition).await?);
         let keys = Keys::new(partition);
         let of_sale = keys.sale(&sale);
-        let all = vec![keys.meta, of_sale.sale, of_sale.buyers];
+        let all = vec![keys.meta, of_sale.sale, of_sale.buyers, keys.log];
         let reply = redis.run(scripts, Script::PublishSale, all, args).await?;
         let in_force =
             reply.as_i64().ok_or_else(|| RedisError::Unexpected("reply of publish_sale".into()))?;

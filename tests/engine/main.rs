@@ -13,6 +13,8 @@ mod persisting;
 mod reading;
 mod rebuilding;
 mod replicas;
+mod replaying;
+mod restoring;
 mod retention;
 mod retries;
 mod stock;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use doorbuster::catalogue::{SaleId, Sku};
 use doorbuster::claim::{Batch, Claim, ClaimError, Decision, Survey, digest_text, fingerprint, key_digest};
-use doorbuster::log::{EntryId, LogEntry, OrderEntry, RawEntry, StockEntry, read_entries, read_range};
+use doorbuster::log::{
+    EntryId, LogEntry, OrderEntry, RawEntry, SaleEntry, StockEntry, read_entries, read_range,
+};
 use doorbuster::order::CancelReason;
 use doorbuster::order_id::{Mark, OrderId};
 use doorbuster::partition::Partition;
@@ -14,6 +16,7 @@ use doorbuster::redis::{
 };
 use doorbuster::servers::{self, PrivateRedis};
 use fred::types::{Key, Value};
+use serde_json::json;
 use tempfile::TempDir;
 
 /// Longer than any test.
@@ -150,13 +153,20 @@ impl OpenPartition {
 
     pub async fn publish(&self, sale: &SaleId, definition: &Definition) -> Result<i64, RedisError> {
         let Definition { version, control, opens_at_ms, closes_at_ms, limits } = definition;
-        let mut args: Vec<Value> =
-            vec![(*version).into(), (*control).into(), (*opens_at_ms).into(), (*closes_at_ms).into()];
+        let mark = Mark::random();
+        let entry = SaleEntry { mark, sale: sale.clone(), version: *version, definition: json!({}) };
+        let mut args: Vec<Value> = vec![
+            (*version).into(),
+            (*control).into(),
+            (*opens_at_ms).into(),
+            (*closes_at_ms).into(),
+            entry.encode().into(),
+        ];
         for (sku, limit) in limits {
             args.extend([sku.as_str().into(), limit.map_or(Value::from(""), Value::from), "".into()]);
         }
         let of_sale = self.keys.sale(sale);
-        let keys = vec![self.keys.meta.clone(), of_sale.sale, of_sale.buyers];
+        let keys = vec![self.keys.meta.clone(), of_sale.sale, of_sale.buyers, self.keys.log.clone()];
         Ok(self.run(Script::PublishSale, keys, args).await?.as_i64().unwrap())
     }
 

@@ -13,7 +13,7 @@ use crate::node::Node;
 pub(super) const SALE: &str = "demo";
 pub(super) const SKU: &str = "TEE-RED";
 const BUYER: &str = "alice";
-const ORDERS: &str = "SELECT id, state, buyer, persisted_at FROM orders ORDER BY id DESC LIMIT 5";
+const ORDERS: &str = "SELECT id, state, buyer, accepted_at FROM orders ORDER BY id DESC LIMIT 5";
 
 /// The block.
 pub(super) struct Welcome {

@@ -1,6 +1,7 @@
 //! A world of its own for each test: a private Redis, a database on a PostgreSQL that all tests of this binary
 //! share, and a node with every role.
 
+pub mod backup;
 pub mod block;
 pub mod forwarder;
 pub mod http;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+pub use backup::assert_same;
 pub use block::Block;
 pub use forwarder::Forwarder;
 pub use http::{Client, Reply};

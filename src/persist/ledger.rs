@@ -1,0 +1,114 @@
+//! Changes of stock out of the log: the ledger, and what a restored database has lost of their causes.
+
+use deadpool_postgres::Transaction;
+use uuid::Uuid;
+
+use crate::log::{EntryId, StockEntry};
+use crate::order::CancelReason;
+use crate::order_id::OrderId;
+use crate::partition::Partition;
+use crate::persist::transaction::{Run, WriteError};
+use crate::persist::{Applied, anomaly};
+
+const LEDGER: &str = include_str!("../../sql/persist/ledger.sql");
+const LOST_INTENT: &str = include_str!("../../sql/persist/lost_intent.sql");
+const RAISE_ALLOTMENT: &str = include_str!("../../sql/persist/raise_allotment.sql");
+
+/// Units that were added. Where their intent was lost, the allotment is raised here: exactly once, since the ledger
+/// takes an entry once.
+pub(super) async fn write_allotment(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+    stock: &StockEntry,
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
+    let written = write_rows(tx, partition, id, stock, applied).await?;
+    if written.new_rows == 0 || written.intent_is_known {
+        return Ok(());
+    }
+    let (skus, units) = columns(stock);
+    let raised =
+        tx.execute(RAISE_ALLOTMENT, &[&stock.sale.as_str(), &partition.to_sql(), &skus, &units]).await?;
+    if raised != skus.len() as u64 {
+        return Err(WriteError::UnknownItem);
+    }
+    write_lost_intent(tx, partition, id, stock, None, "allotment").await
+}
+
+/// Units that came back. The entry performs its cancel where the database does not know of it: a replay into an older
+/// database must not resurrect the order.
+pub(super) async fn write_return(
+    tx: &Transaction<'_>,
+    run: Run<'_>,
+    id: EntryId,
+    (order, reason): (OrderId, CancelReason),
+    stock: &StockEntry,
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
+    let partition = run.fence.partition;
+    let written = write_rows(tx, partition, id, stock, applied).await?;
+    if written.new_rows > 0 {
+        applied.cancelled += anomaly::cancel_replayed(tx, order, reason, stock).await?;
+        if run.rehearsal.is_some() && !reason.is_found_by_persisting() && !is_known(tx, order).await? {
+            // An earlier batch would have written it.
+            applied.cancelled += 1;
+        }
+    }
+    if !written.intent_is_known {
+        // Applied, so that a rebuild knows that the units no longer count against the buyer.
+        write_lost_intent(tx, partition, id, stock, Some(order.to_uuid()), reason.as_str()).await?;
+    }
+    Ok(())
+}
+
+async fn is_known(tx: &Transaction<'_>, order: OrderId) -> Result<bool, WriteError> {
+    Ok(tx.query_opt("SELECT FROM orders WHERE id = $1", &[&order.to_uuid()]).await?.is_some())
+}
+
+struct Written {
+    new_rows: u64,
+    intent_is_known: bool,
+}
+
+async fn write_rows(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+    stock: &StockEntry,
+    applied: &mut Applied,
+) -> Result<Written, WriteError> {
+    let (skus, deltas) = columns(stock);
+    let statement = tx.prepare_cached(LEDGER).await?;
+    let (ms, seq) = (id.ms_sql(), id.seq_sql());
+    let row = tx
+        .query_one(
+            &statement,
+            &[&partition.to_sql(), &ms, &seq, &stock.sale.as_str(), &stock.cause, &skus, &deltas],
+        )
+        .await?;
+    let new_rows = row.get::<_, i64>(0).unsigned_abs();
+    applied.new_ledger_rows += new_rows;
+    applied.known_ledger_rows += skus.len() as u64 - new_rows;
+    Ok(Written { new_rows, intent_is_known: row.get(1) })
+}
+
+async fn write_lost_intent(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+    stock: &StockEntry,
+    order: Option<Uuid>,
+    reason: &str,
+) -> Result<(), WriteError> {
+    let (skus, units) = columns(stock);
+    let kind = if order.is_some() { "return" } else { "allotment" };
+    let (sale, partition, ms) = (stock.sale.as_str(), partition.to_sql(), id.ms_sql());
+    tx.execute(LOST_INTENT, &[&stock.cause, &kind, &sale, &partition, &order, &skus, &units, &reason, &ms])
+        .await?;
+    Ok(())
+}
+
+fn columns(stock: &StockEntry) -> (Vec<&str>, Vec<i64>) {
+    stock.lines.iter().map(|(sku, units)| (sku.as_str(), *units)).unzip()
+}
