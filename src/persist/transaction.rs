@@ -71,7 +71,7 @@ pub type Entry = (EntryId, LogEntry);
 ///
 /// # Errors
 /// [`WriteError::Superseded`], or the database.
-pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transaction<'a>, WriteError> {
+pub(crate) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transaction<'a>, WriteError> {
     let tx = db.transaction().await?;
     let lock = tx.prepare_cached("SELECT pg_advisory_xact_lock_shared($1, $2)").await?;
     let epoch = tx.prepare_cached("SELECT epoch FROM partitions WHERE partition = $1").await?;
@@ -94,6 +94,17 @@ pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transa
 /// [`WriteError`]; then nothing was written.
 pub(super) async fn write(db: &mut Object, fence: Fence, entries: &[Entry]) -> Result<u64, WriteError> {
     let tx = begin(db, fence).await?;
+    let new = write_in(&tx, fence, entries).await?;
+    tx.commit().await?;
+    Ok(new)
+}
+
+/// As [`write`], inside a transaction of [`begin`].
+pub(crate) async fn write_in(
+    tx: &Transaction<'_>,
+    fence: Fence,
+    entries: &[Entry],
+) -> Result<u64, WriteError> {
     let orders: Vec<(OrderId, &OrderEntry)> = entries
         .iter()
         .filter_map(|(id, entry)| match entry {
@@ -101,21 +112,20 @@ pub(super) async fn write(db: &mut Object, fence: Fence, entries: &[Entry]) -> R
             _ => None,
         })
         .collect();
-    let new = if orders.is_empty() { 0 } else { write_orders(&tx, fence.partition, &orders).await? };
+    let new = if orders.is_empty() { 0 } else { write_orders(tx, fence.partition, &orders).await? };
     for (id, entry) in entries {
         match entry {
             LogEntry::Allotment(stock) => {
-                write_ledger(&tx, fence.partition, *id, stock).await?;
+                write_ledger(tx, fence.partition, *id, stock).await?;
             }
             LogEntry::Return { order, reason, stock } => {
-                if write_ledger(&tx, fence.partition, *id, stock).await? > 0 {
-                    anomaly::cancel_replayed(&tx, *order, *reason, stock).await?;
+                if write_ledger(tx, fence.partition, *id, stock).await? > 0 {
+                    anomaly::cancel_replayed(tx, *order, *reason, stock).await?;
                 }
             }
             LogEntry::Order(_) | LogEntry::Opening { .. } => {}
         }
     }
-    tx.commit().await?;
     Ok(new)
 }
 
@@ -219,20 +229,30 @@ pub(super) async fn write_over_allotment(
     order: &OrderEntry,
 ) -> Result<(), WriteError> {
     let tx = begin(db, fence).await?;
+    write_over_allotment_in(&tx, fence, id, order).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// As [`write_over_allotment`], inside a transaction of [`begin`].
+pub(crate) async fn write_over_allotment_in(
+    tx: &Transaction<'_>,
+    fence: Fence,
+    id: EntryId,
+    order: &OrderEntry,
+) -> Result<(), WriteError> {
     let order_id = OrderId::new(id, fence.partition, order.mark);
     let mut units = Units::default();
     units.add(&order.sale, &order.lines);
-    let probe = probe_gate(&tx, fence.partition, &units).await?;
+    let probe = probe_gate(tx, fence.partition, &units).await?;
     if probe.len() == units.len() {
         // Units came back since: the order fits after all, and is written the usual way.
         return Err(WriteError::GateMoved);
     }
-    anomaly::write_cancelled(&tx, order_id, order, CancelReason::OverAllotment, |sku| {
+    anomaly::write_cancelled(tx, order_id, order, CancelReason::OverAllotment, |sku| {
         !probe.iter().any(|(_, passed)| passed == sku.as_str())
     })
-    .await?;
-    tx.commit().await?;
-    Ok(())
+    .await
 }
 
 /// Asks the gate without counting anything.
