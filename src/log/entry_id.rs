@@ -21,6 +21,8 @@ pub struct EntryIdError(pub String);
 impl EntryId {
     /// Before every entry.
     pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
+    /// After every entry.
+    pub const MAX: EntryId = EntryId { ms: Self::MS_MAX, seq: u32::MAX };
     const MS_MAX: u64 = (1 << 48) - 1;
 
     /// From the two columns that Postgres holds.
@@ -50,6 +52,20 @@ impl EntryId {
             Some(seq) => Self { ms: self.ms, seq },
             None => Self { ms: self.ms + 1, seq: 0 },
         }
+    }
+
+    /// The last position before this one; `None` before the first.
+    pub fn previous(self) -> Option<Self> {
+        match self.seq.checked_sub(1) {
+            Some(seq) => Some(Self { ms: self.ms, seq }),
+            None => Some(Self { ms: self.ms.checked_sub(1)?, seq: u32::MAX }),
+        }
+    }
+}
+
+impl serde::Serialize for EntryId {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
     }
 }
 
@@ -93,5 +109,9 @@ mod tests {
     fn next_is_the_very_next() {
         assert_eq!(EntryId { ms: 5, seq: 1 }.next(), EntryId { ms: 5, seq: 2 });
         assert_eq!(EntryId { ms: 5, seq: u32::MAX }.next(), EntryId { ms: 6, seq: 0 });
+        for id in [EntryId { ms: 5, seq: 1 }, EntryId { ms: 5, seq: u32::MAX }] {
+            assert_eq!(id.next().previous(), Some(id));
+        }
+        assert_eq!(EntryId::ZERO.previous(), None);
     }
 }

@@ -1,11 +1,19 @@
 //! The log of a partition: a Redis Stream in which every change of stock is an entry.
 
+mod address;
 mod entry;
 mod entry_id;
+mod fate;
+mod range;
 mod read;
 mod sale_entry;
+mod walk;
 
+pub use address::{EntryAddress, EntryAddressError};
 pub use entry::{EntryError, Lines, LogEntry, OrderEntry, StockEntry, lines_text};
 pub use entry_id::{EntryId, EntryIdError};
+pub use fate::{Fate, fates};
+pub use range::{LogBound, LogBoundError, LogRange};
 pub use read::{RawEntry, last_generated, read_entries, read_entry, read_range};
 pub use sale_entry::SaleEntry;
+pub use walk::{Direction, LogWalk};

@@ -83,7 +83,7 @@ const EPOCH: &str =
 ///
 /// # Errors
 /// [`WriteError::Superseded`], or the database.
-pub(super) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transaction<'a>, WriteError> {
+pub(crate) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transaction<'a>, WriteError> {
     let tx = db.transaction().await?;
     let lock = tx.prepare_cached("SELECT pg_advisory_xact_lock_shared($1, $2)").await?;
     let epoch = tx.prepare_cached(EPOCH).await?;
@@ -125,6 +125,18 @@ pub(super) async fn write(db: &mut Object, run: Run<'_>, entries: &[Entry]) -> R
         None => tx.commit().await?,
     }
     Ok(applied)
+}
+
+/// Writes entries inside a transaction of [`begin`].
+///
+/// # Errors
+/// [`WriteError`].
+pub(crate) async fn write_in(
+    tx: &Transaction<'_>,
+    fence: Fence,
+    entries: &[Entry],
+) -> Result<Applied, WriteError> {
+    apply(tx, Run { fence, foreseen: None, rehearsal: None }, entries).await
 }
 
 /// In the order that matters: a sale before its units, units before the orders that took them, an order before its
@@ -247,19 +259,29 @@ pub(super) async fn write_over_allotment(
     order: &OrderEntry,
 ) -> Result<(), WriteError> {
     let tx = begin(db, fence).await?;
+    write_over_allotment_in(&tx, fence, id, order).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// As [`write_over_allotment`], inside a transaction of [`begin`].
+pub(crate) async fn write_over_allotment_in(
+    tx: &Transaction<'_>,
+    fence: Fence,
+    id: EntryId,
+    order: &OrderEntry,
+) -> Result<(), WriteError> {
     let order_id = OrderId::new(id, fence.partition, order.mark);
     let mut units = Units::default();
     units.add(&order.sale, &order.lines);
-    let probe = probe_gate(&tx, fence.partition, &units).await?;
+    let probe = probe_gate(tx, fence.partition, &units).await?;
     if probe.len() == units.len() {
         // Units came back since: the order fits after all, and is written the usual way.
         return Err(WriteError::GateMoved);
     }
     let refused = |sku: &Sku| !probe.iter().any(|(_, passed)| passed == sku.as_str());
     let (reason, units) = (CancelReason::OverAllotment, anomaly::Units::ToBeReturned);
-    anomaly::write_cancelled(&tx, order_id, order, reason, units, refused).await?;
-    tx.commit().await?;
-    Ok(())
+    anomaly::write_cancelled(tx, order_id, order, reason, units, refused).await
 }
 
 /// Asks the gate without counting anything.

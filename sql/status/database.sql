@@ -1,0 +1,9 @@
+-- The sales: how many are not retired, how many sell now, and those whose keys Redis holds, the newest first.
+-- $1 at most
+SELECT count(*),
+       count(*) FILTER (WHERE control = 'scheduled' AND now() >= opens_at AND now() < closes_at),
+       coalesce((SELECT array_agg(id) FROM (
+           SELECT id::text FROM sales WHERE retired_at IS NULL ORDER BY created_at DESC LIMIT $1
+       ) newest), '{}')
+FROM sales
+WHERE retired_at IS NULL
