@@ -10,6 +10,7 @@ use crate::catalogue::{CatalogueStore, SaleDefinition, SaleId};
 use crate::claim::{Intake, IntakeLimits};
 use crate::gate::Gate;
 use crate::http::{Problem, ProblemKind};
+use crate::metrics::ClaimMetrics;
 use crate::partition::Partition;
 use crate::redis::Redis;
 
@@ -42,11 +43,26 @@ pub(super) struct Desks {
     gates: Vec<Gate>,
     store: CatalogueStore,
     limits: IntakeLimits,
+    metrics: ClaimMetrics,
 }
 
 impl Desks {
-    pub fn new(redis: Redis, gates: Vec<Gate>, store: CatalogueStore, limits: IntakeLimits) -> Self {
-        Self { open: RwLock::default(), loads: Semaphore::new(LOADS_MAX), redis, gates, store, limits }
+    pub fn new(
+        redis: Redis,
+        gates: Vec<Gate>,
+        store: CatalogueStore,
+        limits: IntakeLimits,
+        metrics: ClaimMetrics,
+    ) -> Self {
+        Self {
+            open: RwLock::default(),
+            loads: Semaphore::new(LOADS_MAX),
+            redis,
+            gates,
+            store,
+            limits,
+            metrics,
+        }
     }
 
     /// The desk of a sale; loads it where this node has none.
@@ -109,7 +125,9 @@ impl Desks {
     }
 
     fn start_intakes(&self, sale: &SaleId) -> Arc<[Intake]> {
-        let start = |gate: &Gate| Intake::start(self.redis.clone(), gate.clone(), sale, self.limits);
+        let start = |gate: &Gate| {
+            Intake::start(self.redis.clone(), gate.clone(), sale, self.limits, self.metrics.clone())
+        };
         self.gates.iter().map(start).collect()
     }
 }

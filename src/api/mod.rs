@@ -10,11 +10,13 @@ mod orders;
 mod routes;
 mod sales;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::CatalogueStore;
 use crate::claim::IntakeLimits;
 use crate::gate::Gate;
+use crate::metrics::Metrics;
 use crate::partition::{Partition, Partitions};
 use crate::postgres::PgPool;
 use crate::redis::Redis;
@@ -55,6 +57,7 @@ pub struct Api {
     desks: Desks,
     attempts: Attempts,
     samples: StockSamples,
+    metrics: Arc<Metrics>,
 }
 
 impl Api {
@@ -67,9 +70,10 @@ impl Api {
         (pool, store): (PgPool, CatalogueStore),
         identity: BuyerIdentity,
         options: ApiOptions,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            desks: Desks::new(claims, gates.clone(), store.clone(), options.intake),
+            desks: Desks::new(claims, gates.clone(), store.clone(), options.intake, metrics.claims.clone()),
             attempts: Attempts::new(options.attempts),
             samples: StockSamples::default(),
             partitions,
@@ -79,6 +83,7 @@ impl Api {
             store,
             identity,
             options,
+            metrics,
         }
     }
 

@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::SaleId;
 use crate::log::EntryId;
+use crate::metrics::PartitionSampler;
 use crate::postgres::PgError;
+use crate::reconcile::{Depth, DriftWatch, Reconciler};
 use crate::redis::{GROUP, RedisError, Script};
 use crate::stock::{ApplyError, apply_intents, publish_sales};
 
@@ -34,6 +36,7 @@ pub(super) async fn hold(
     lock: &mut KeeperLock,
     stop: &CancellationToken,
 ) -> Held {
+    let (drift, sampler) = (drift_watch(keeper), sampler(keeper));
     let lost = tokio::select! {
         error = lease::renew(keeper, opened) => Some(error),
         () = step_down(keeper, opened, lock) => return Held::StepDown,
@@ -41,6 +44,8 @@ pub(super) async fn hold(
         never = changes(keeper, opened) => match never {},
         never = watermarks(keeper, opened) => match never {},
         never = retentions(keeper, opened) => match never {},
+        never = drift.run(&opened.scripts) => match never {},
+        never = sampler.run(&opened.scripts) => match never {},
         () = stop.cancelled() => None,
     };
     lost.map_or(Held::Stopped, |error| lease::lost(keeper, opened, lock, &error))
@@ -116,6 +121,20 @@ async fn missing_sale(keeper: &Keeper) -> Result<Option<SaleId>, ApplyError> {
         }
     }
     Ok(None)
+}
+
+fn drift_watch(keeper: &Keeper) -> DriftWatch {
+    let (redis, pool) = (keeper.redis.clone(), keeper.pool.clone());
+    DriftWatch {
+        reconciler: Reconciler { redis, pool, patience: None, depth: Depth::Aggregates },
+        pause: keeper.options.reconcile,
+        metrics: keeper.metrics.clone(),
+    }
+}
+
+fn sampler(keeper: &Keeper) -> PartitionSampler {
+    let (redis, pool) = (keeper.redis.clone(), keeper.pool.clone());
+    PartitionSampler { redis, pool, metrics: keeper.metrics.clone() }
 }
 
 enum Never {}

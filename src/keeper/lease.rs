@@ -28,8 +28,13 @@ pub(super) async fn renew(keeper: &Keeper, opened: &Opened) -> RedisError {
         {
             Ok(_) => {}
             // Away, or slow: the lease itself decides how long that may last.
-            Err(RedisError::Timeout | RedisError::Disconnected(_) | RedisError::Refused(_)) => {}
-            Err(error) => return error,
+            Err(RedisError::Timeout | RedisError::Disconnected(_) | RedisError::Refused(_)) => {
+                keeper.metrics.keeper.renewal_failed(keeper.partition);
+            }
+            Err(error) => {
+                keeper.metrics.keeper.renewal_failed(keeper.partition);
+                return error;
+            }
         }
     }
 }

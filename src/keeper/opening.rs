@@ -77,6 +77,17 @@ impl OpenError {
         }
     }
 
+    /// The label of a metric.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Redis(_) => "redis",
+            Self::Postgres(_) => "postgres",
+            Self::Durability(_) => "durability",
+            Self::Gap { .. } => "gap",
+            _ => "other",
+        }
+    }
+
     pub(super) fn report(&self, partition: Partition) {
         match self {
             Self::Durability(_)
@@ -152,6 +163,7 @@ impl Keeper {
             return Err(OpenError::LockLost);
         }
         let opened = opening.finish(server).await?;
+        self.metrics.keeper.opened(self.partition, rebuilt.is_some(), started.elapsed());
         tracing::info!(
             partition = %self.partition, epoch = opened.scripts.stamp.epoch, drained = drained.new_orders,
             over_allotment = drained.over_allotment, dead_letters = drained.dead_letters,

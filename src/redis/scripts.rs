@@ -7,6 +7,7 @@ use crate::redis::Stamp;
 const FENCE: &str = include_str!("../../lua/include/fence.lua");
 const OPENING: &str = include_str!("../../lua/include/opening.lua");
 const LAST_DELIVERED: &str = include_str!("../../lua/include/last_delivered.lua");
+const OLDEST_UNSETTLED: &str = include_str!("../../lua/include/oldest_unsettled.lua");
 const SAME_SERVER: &str = include_str!("../../lua/include/same_server.lua");
 
 /// A script of an open partition: its text holds the stamp of the opening.
@@ -30,6 +31,10 @@ pub enum Script {
     Trim,
     /// `retire.lua`
     Retire,
+    /// `snapshot.lua`
+    Snapshot,
+    /// `sample.lua`
+    Sample,
 }
 
 /// A script that only the keeper runs, with EVAL, while the partition is closed.
@@ -45,7 +50,7 @@ pub enum KeeperScript {
 
 impl Script {
     /// All of them, in the order of [`StampedScripts`].
-    pub const ALL: [Script; 9] = [
+    pub const ALL: [Script; 11] = [
         Script::Claim,
         Script::Survey,
         Script::Settle,
@@ -55,6 +60,8 @@ impl Script {
         Script::Position,
         Script::Trim,
         Script::Retire,
+        Script::Snapshot,
+        Script::Sample,
     ];
 
     fn source(self) -> &'static str {
@@ -68,6 +75,8 @@ impl Script {
             Self::Position => include_str!("../../lua/position.lua"),
             Self::Trim => include_str!("../../lua/trim.lua"),
             Self::Retire => include_str!("../../lua/retire.lua"),
+            Self::Snapshot => include_str!("../../lua/snapshot.lua"),
+            Self::Sample => include_str!("../../lua/sample.lua"),
         }
     }
 
@@ -96,6 +105,7 @@ fn with_includes(source: &str) -> String {
         ("fence", FENCE),
         ("opening", OPENING),
         ("last_delivered", LAST_DELIVERED),
+        ("oldest_unsettled", OLDEST_UNSETTLED),
         ("same_server", SAME_SERVER),
     ];
     includes.iter().fold(source.to_owned(), |text, (name, include)| {

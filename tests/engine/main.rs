@@ -4,11 +4,13 @@
 mod concurrency;
 mod faults;
 mod fencing;
+mod metrics;
 mod opening;
 mod outcomes;
 mod persisting;
 mod reading;
 mod rebuilding;
+mod reconciling;
 mod retention;
 mod retries;
 mod stock;
