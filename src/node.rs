@@ -19,6 +19,7 @@ use crate::config::{Ack, DurabilityCheck, Settings};
 use crate::gate::Gate;
 use crate::http::{self, BearerToken, HttpLimits, Served};
 use crate::keeper::{self, Keeper, KeeperOptions};
+use crate::metrics::{self, Metrics};
 use crate::partition::Partitions;
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
 use crate::postgres::{
@@ -67,6 +68,8 @@ pub struct Node {
     pub api: Option<SocketAddr>,
     /// Where operators call, where there is an admin token.
     pub admin: Option<SocketAddr>,
+    /// Where Prometheus asks, where it may.
+    pub metrics: Option<SocketAddr>,
     gates: Vec<Gate>,
     servers: Vec<JoinHandle<Served>>,
     workers: JoinSet<()>,
@@ -92,6 +95,7 @@ struct Parts<'a> {
     redis_options: RedisOptions,
     pool: PgPool,
     gates: Vec<Gate>,
+    metrics: Arc<Metrics>,
 }
 
 impl Node {
@@ -106,6 +110,7 @@ impl Node {
         let mut node = Self {
             api: None,
             admin: None,
+            metrics: None,
             gates: parts.gates.clone(),
             servers: Vec::new(),
             workers: JoinSet::new(),
@@ -122,6 +127,14 @@ impl Node {
             Some(token) => Some((listen(settings.admin_listen, "admin_listen").await?, token)),
             None => None,
         };
+        let metrics = match settings.metrics_listen {
+            Some(address) => Some(listen(address, "metrics_listen").await?),
+            None => None,
+        };
+        if let Some(listener) = metrics {
+            node.metrics = listener.local_addr().ok();
+            node.serve_metrics(&parts, listener);
+        }
         if let Some(listener) = api {
             node.api = listener.local_addr().ok();
             node.serve_api(&parts, listener).await?;
@@ -202,9 +215,10 @@ impl Node {
             (parts.pool.clone(), store),
             identity,
             options,
+            parts.metrics.clone(),
         );
         let api = Arc::new(api);
-        self.serve(parts, listener, move |request| api::handle(api.clone(), request));
+        self.serve(parts, "api", listener, move |request| api::handle(api.clone(), request));
         Ok(())
     }
 
@@ -219,19 +233,27 @@ impl Node {
         let limits = HttpLimits { body_max_bytes: admin::BODY_MAX_BYTES, ..http_limits(parts.settings) };
         let state = AdminState { store: parts.store(), publish_wait: admin::PUBLISH_WAIT };
         let door = Arc::new(AdminDoor { state, token, limits });
-        self.serve(parts, listener, move |request| admin::serve(door.clone(), request));
+        self.serve(parts, "admin", listener, move |request| admin::serve(door.clone(), request));
         Ok(())
     }
 
-    fn serve<H, F>(&mut self, parts: &Parts<'_>, listener: TcpListener, handler: H)
+    fn serve_metrics(&mut self, parts: &Parts<'_>, listener: TcpListener) {
+        let (metrics, gates) = (parts.metrics.clone(), parts.gates.clone());
+        self.serve(parts, "metrics", listener, move |request| {
+            std::future::ready(metrics::handle(&metrics, &gates, &request))
+        });
+    }
+
+    fn serve<H, F>(&mut self, parts: &Parts<'_>, name: &'static str, listener: TcpListener, handler: H)
     where
         H: Fn(hyper::Request<hyper::body::Incoming>) -> F + Send + Sync + 'static,
         F: Future<Output = hyper::Response<http::Body>> + Send + 'static,
     {
         let stop = self.stop_servers.clone();
         let limits = http_limits(parts.settings);
+        let open = parts.metrics.http.listener(name);
         self.servers.push(tokio::spawn(async move {
-            http::serve(listener, limits, handler, stop.cancelled_owned()).await
+            http::serve_counted(listener, limits, handler, stop.cancelled_owned(), open).await
         }));
     }
 
@@ -248,6 +270,7 @@ impl Node {
                 pool: parts.pool.clone(),
                 gate: gate.clone(),
                 options: keeper_options(settings),
+                metrics: parts.metrics.clone(),
             };
             let stop = self.stop_workers.clone();
             self.workers.spawn(supervise("keeper", stop.clone(), move || keeper.clone().run(stop.clone())));
@@ -263,6 +286,7 @@ impl Node {
                         idle: settings.persist_idle_ms.duration(),
                         timeout: settings.postgres_timeout_ms.duration() * 2,
                     },
+                    metrics: parts.metrics.persist.clone(),
                 };
                 let stop = self.stop_workers.clone();
                 self.workers.spawn(supervise("persist worker", stop.clone(), move || {
@@ -290,7 +314,7 @@ impl<'a> Parts<'a> {
         };
         let watcher = Redis::connect(&redis_options)?;
         let gates = partitions.all().map(|partition| Gate::watch(watcher.clone(), partition)).collect();
-        Ok(Self { settings, partitions, redis_options, pool, gates })
+        Ok(Self { settings, partitions, redis_options, pool, gates, metrics: Metrics::new() })
     }
 
     fn store(&self) -> CatalogueStore {
@@ -346,6 +370,7 @@ fn keeper_options(settings: &Settings) -> KeeperOptions {
         lease_renew: settings.lease_renew_ms.duration(),
         log_retention: settings.log_retention_s.duration(),
         sale_retention: settings.sale_retention_s.duration(),
+        reconcile: settings.reconcile_interval_ms.duration(),
         postgres_timeout: settings.postgres_timeout_ms.duration() * 2,
         durability: keeper::DurabilityCheck {
             fsync: settings.ack != Ack::Memory,

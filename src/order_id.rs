@@ -88,6 +88,17 @@ impl OrderId {
         Self(u128::from(ms) << 80)
     }
 
+    /// The lowest id that an order at this position can have, whatever its mark.
+    pub fn lowest_of(entry: EntryId, partition: Partition) -> Self {
+        Self::new(entry, partition, Mark(0))
+    }
+
+    /// The highest id that an order at this position can have, whatever its mark. In one partition every order above it
+    /// stands later in the log.
+    pub fn highest_of(entry: EntryId, partition: Partition) -> Self {
+        Self::new(entry, partition, Mark((1 << Mark::BITS) - 1))
+    }
+
     /// Where the order stands in its partition's log.
     pub fn entry(self) -> EntryId {
         EntryId { ms: (self.0 >> 80) as u64, seq: (self.0 >> 40) as u32 }
@@ -169,5 +180,9 @@ mod tests {
         let id = |ms, seq| OrderId::new(EntryId { ms, seq }, Partition::new(0), Mark(0));
         assert!(id(1, 9) < id(2, 0) && id(2, 0) < id(2, 1));
         assert!(OrderId::lowest_at(2) <= id(2, 0) && id(1, u32::MAX) < OrderId::lowest_at(2));
+        let entry = EntryId { ms: 1, seq: 5 };
+        let (lowest, highest) =
+            (OrderId::lowest_of(entry, Partition::new(0)), OrderId::highest_of(entry, Partition::new(0)));
+        assert!(id(1, 4) < lowest && lowest <= id(1, 5) && id(1, 5) <= highest && highest < id(1, 6));
     }
 }

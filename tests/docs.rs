@@ -3,10 +3,14 @@
 
 use doorbuster::config::{SETTINGS, VARIABLE_PREFIX, settings_markdown};
 use doorbuster::http::ProblemKind;
+use doorbuster::metrics::Metrics;
 
 const README: &str = include_str!("../README.md");
 const ARCHITECTURE: &str = include_str!("../ARCHITECTURE.md");
 const SETTINGS_PAGE: &str = include_str!("../docs/settings.md");
+
+const METRICS_PAGE: &str = include_str!("../docs/METRICS.md");
+const ALERTS: &str = include_str!("../deploy/prometheus/alerts.yml");
 
 /// `UPDATE_DOCS=1 cargo test --test docs` writes the tables anew.
 fn assert_holds(page: &str, text: &str, table: &str) {
@@ -29,6 +33,36 @@ fn the_readme_lists_every_answer() {
 #[test]
 fn the_settings_page_lists_every_setting() {
     assert_holds("docs/settings.md", SETTINGS_PAGE, &settings_markdown());
+}
+
+#[test]
+fn the_metrics_page_lists_every_metric() {
+    assert_holds("docs/METRICS.md", METRICS_PAGE, &Metrics::new().markdown_table());
+}
+
+/// What is exported is what is listed; and every metric of an alert is exported.
+#[test]
+fn every_metric_that_is_exported_or_alerted_on_is_listed() {
+    let metrics = Metrics::new();
+    let is_listed = |name: &str| metrics.rows().iter().any(|row| row.name == name);
+    let text = metrics.text();
+    let exported: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect();
+    assert!(exported.len() > 10, "{text}");
+    for name in &exported {
+        assert!(is_listed(name), "{name}");
+    }
+    for (page, text) in [("alerts.yml", ALERTS), ("METRICS.md", METRICS_PAGE)] {
+        for name in words_after(text, "doorbuster_") {
+            assert!(is_listed(&format!("doorbuster_{name}")), "{page} names doorbuster_{name}");
+        }
+    }
+    for alert in words_after(ALERTS, "alert: ") {
+        assert!(METRICS_PAGE.contains(&format!("| {alert} |")), "docs/METRICS.md lacks {alert}");
+    }
 }
 
 #[test]

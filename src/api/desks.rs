@@ -10,6 +10,7 @@ use crate::catalogue::{CatalogueStore, SaleDefinition, SaleId};
 use crate::claim::{Decider, Intake, IntakeLimits};
 use crate::gate::Gate;
 use crate::http::{Problem, ProblemKind};
+use crate::metrics::ClaimMetrics;
 use crate::partition::Partition;
 
 /// Definitions that this node loads at once; further requests wait for their turn. Without the bound, made-up sale ids
@@ -41,11 +42,26 @@ pub(super) struct Desks {
     gates: Vec<Gate>,
     store: CatalogueStore,
     limits: IntakeLimits,
+    metrics: ClaimMetrics,
 }
 
 impl Desks {
-    pub fn new(decider: Decider, gates: Vec<Gate>, store: CatalogueStore, limits: IntakeLimits) -> Self {
-        Self { open: RwLock::default(), loads: Semaphore::new(LOADS_MAX), decider, gates, store, limits }
+    pub fn new(
+        decider: Decider,
+        gates: Vec<Gate>,
+        store: CatalogueStore,
+        limits: IntakeLimits,
+        metrics: ClaimMetrics,
+    ) -> Self {
+        Self {
+            open: RwLock::default(),
+            loads: Semaphore::new(LOADS_MAX),
+            decider,
+            gates,
+            store,
+            limits,
+            metrics,
+        }
     }
 
     /// The desk of a sale; loads it where this node has none.
@@ -108,7 +124,9 @@ impl Desks {
     }
 
     fn start_intakes(&self, sale: &SaleId) -> Arc<[Intake]> {
-        let start = |gate: &Gate| Intake::start(self.decider.clone(), gate.clone(), sale, self.limits);
+        let start = |gate: &Gate| {
+            Intake::start(self.decider.clone(), gate.clone(), sale, self.limits, self.metrics.clone())
+        };
         self.gates.iter().map(start).collect()
     }
 }

@@ -10,11 +10,13 @@ mod orders;
 mod routes;
 mod sales;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::CatalogueStore;
 use crate::claim::{Decider, IntakeLimits, ReplicaAck};
 use crate::gate::Gate;
+use crate::metrics::Metrics;
 use crate::partition::{Partition, Partitions};
 use crate::postgres::PgPool;
 use crate::redis::Redis;
@@ -56,6 +58,7 @@ pub struct Api {
     desks: Desks,
     attempts: Attempts,
     samples: StockSamples,
+    metrics: Arc<Metrics>,
 }
 
 impl Api {
@@ -68,10 +71,11 @@ impl Api {
         (pool, store): (PgPool, CatalogueStore),
         identity: BuyerIdentity,
         options: ApiOptions,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             replicas: claims.replicas().cloned(),
-            desks: Desks::new(claims, gates.clone(), store.clone(), options.intake),
+            desks: Desks::new(claims, gates.clone(), store.clone(), options.intake, metrics.claims.clone()),
             attempts: Attempts::new(options.attempts),
             samples: StockSamples::default(),
             partitions,
@@ -81,6 +85,7 @@ impl Api {
             store,
             identity,
             options,
+            metrics,
         }
     }
 

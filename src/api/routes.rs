@@ -10,7 +10,10 @@ use crate::http::{Body, PathSegments, Problem, ProblemKind, json};
 pub async fn handle(api: std::sync::Arc<Api>, request: Request<Incoming>) -> Response<Body> {
     match route(&api, request).await {
         Ok(response) => response,
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            api.metrics.http.problem(problem.kind());
+            problem.into_response()
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::catalogue::SaleId;
 use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decider, Decision, Decisions, Survey};
 use crate::gate::Gate;
+use crate::metrics::ClaimMetrics;
 use crate::redis::{Keys, SaleKeys, StampedScripts};
 
 /// How long a batch that met the fence waits for the next opening.
@@ -40,6 +41,7 @@ pub struct IntakeLimits {
 #[derive(Clone)]
 pub struct Intake {
     sender: mpsc::Sender<Waiting>,
+    metrics: ClaimMetrics,
 }
 
 struct Waiting {
@@ -50,7 +52,13 @@ struct Waiting {
 
 impl Intake {
     /// Starts the task that makes the calls. It ends, after its last claim, when every `Intake` is dropped.
-    pub fn start(decider: impl Into<Decider>, gate: Gate, sale: &SaleId, limits: IntakeLimits) -> Self {
+    pub fn start(
+        decider: impl Into<Decider>,
+        gate: Gate,
+        sale: &SaleId,
+        limits: IntakeLimits,
+        metrics: ClaimMetrics,
+    ) -> Self {
         let decider = decider.into();
         let (sender, receiver) = mpsc::channel(limits.queue_max);
         let keys = Keys::new(gate.partition());
@@ -65,9 +73,10 @@ impl Intake {
                 sale,
                 backlog_max: limits.backlog_max,
                 refusing: AtomicBool::new(false),
+                metrics: metrics.clone(),
             }),
         ));
-        Self { sender }
+        Self { sender, metrics }
     }
 
     /// Hands in a claim. It is decided even if the caller goes away after it was sent; one that nobody waits
@@ -77,9 +86,11 @@ impl Intake {
     /// [`ClaimError`]: without a decision; `Indeterminate` may have become an order.
     pub async fn decide(&self, claim: Claim) -> Result<Decision, ClaimError> {
         let (reply, decision) = oneshot::channel();
-        self.sender
-            .try_send(Waiting { claim, since: Instant::now(), reply })
-            .map_err(|_| ClaimError::Overloaded)?;
+        let waiting = Waiting { claim, since: Instant::now(), reply };
+        if let Err(error) = self.sender.try_send(waiting) {
+            answer_all(&self.metrics, [error.into_inner()], &ClaimError::Overloaded);
+            return Err(ClaimError::Overloaded);
+        }
         decision.await.unwrap_or(Err(ClaimError::Indeterminate))
     }
 }
@@ -92,6 +103,7 @@ struct CallTarget {
     backlog_max: u64,
     /// The last batch was refused whole: the next one will be, most likely.
     refusing: AtomicBool,
+    metrics: ClaimMetrics,
 }
 
 async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, target: Arc<CallTarget>) {
@@ -105,7 +117,7 @@ async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, target
         }
         // No timer for each claim: a call in flight ends in bounded time, and its end is a wake-up.
         let late = waiting.iter().take_while(|one| one.since.elapsed() > limits.wait_max).count();
-        answer_all(waiting.drain(..late), &ClaimError::Overloaded);
+        answer_all(&target.metrics, waiting.drain(..late), &ClaimError::Overloaded);
         // A loop, since a batch without a call (nobody waits for it any more) brings no wake-up for the rest.
         while calls.len() < limits.calls_max
             && !waiting.is_empty()
@@ -135,7 +147,7 @@ fn send_batch(waiting: &mut Vec<Waiting>, target: &Arc<CallTarget>, calls: &Call
     // Undecided, and nobody to tell: not sent.
     batch.retain(|one| !one.reply.is_closed());
     let Some(scripts) = target.gate.open().filter(|_| target.decider.redis().is_connected()) else {
-        return answer_all(batch, &ClaimError::Fenced);
+        return answer_all(&target.metrics, batch, &ClaimError::Fenced);
     };
     if !batch.is_empty() {
         calls.push(Box::pin(call(target.clone(), scripts, batch)));
@@ -152,8 +164,10 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
     match decide(&target, scripts, &batch).await {
         Ok(mut decisions) => {
             let mut refusing = true;
+            let mut tally = target.metrics.tally();
             for one in batch {
                 let decision = decisions.next(&one.claim);
+                tally.decided(one.since, &decision);
                 refusing &= !matches!(decision, Ok(Decision::Accepted(_)) | Err(ClaimError::Unreplicated));
                 let _ = one.reply.send(decision);
             }
@@ -166,7 +180,7 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
                 }
                 _ => tracing::debug!(%error, claims = batch.len(), "a batch was not decided"),
             }
-            answer_all(batch, &error);
+            answer_all(&target.metrics, batch, &error);
         }
     }
 }
@@ -174,13 +188,20 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
 /// Refuses whom a survey can refuse, and gives back the others.
 async fn refuse(target: &CallTarget, scripts: &StampedScripts, batch: Vec<Waiting>) -> Vec<Waiting> {
     let claims = batch.iter().map(|one| &one.claim);
+    let called = Instant::now();
     let survey = Survey::take(claims, target.decider.redis(), scripts, &target.keys, &target.sale).await;
+    target.metrics.survey_called(called.elapsed());
     // Without a survey the claims are decided as if there were none: that call meets the same fault, and knows it.
     let Ok(survey) = survey else { return batch };
     let mut others = Vec::new();
+    let mut tally = target.metrics.tally();
     for (index, one) in batch.into_iter().enumerate() {
         match survey.refusal(index, &one.claim) {
-            Some(refusal) => drop(one.reply.send(Ok(refusal))),
+            Some(refusal) => {
+                let refusal = Ok(refusal);
+                tally.decided(one.since, &refusal);
+                drop(one.reply.send(refusal));
+            }
             None => others.push(one),
         }
     }
@@ -197,7 +218,9 @@ async fn decide(
     let mut gate = target.gate.clone();
     for _ in 0..OPENINGS_MAX {
         let arguments = Batch::new(batch.iter().map(|one| &one.claim), target.backlog_max);
+        let called = Instant::now();
         let decided = target.decider.decide(arguments, &scripts, &target.keys, &target.sale).await;
+        target.metrics.claim_called(batch.len(), called.elapsed());
         if !matches!(decided, Err(ClaimError::Fenced)) {
             return decided;
         }
@@ -210,8 +233,11 @@ async fn decide(
     Err(ClaimError::Fenced)
 }
 
-fn answer_all(batch: impl IntoIterator<Item = Waiting>, error: &ClaimError) {
+fn answer_all(metrics: &ClaimMetrics, batch: impl IntoIterator<Item = Waiting>, error: &ClaimError) {
+    let mut tally = None;
     for one in batch {
-        let _ = one.reply.send(Err(error.clone()));
+        let answer = Err(error.clone());
+        tally.get_or_insert_with(|| metrics.tally()).decided(one.since, &answer);
+        let _ = one.reply.send(answer);
     }
 }

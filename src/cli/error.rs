@@ -8,6 +8,7 @@ use super::catalogue::CatalogueCliError;
 use crate::config::ConfigErrors;
 use crate::node::NodeError;
 use crate::postgres::{MigrateError, PartitionsError, PgError};
+use crate::reconcile::ReconcileError;
 use crate::redis::RedisError;
 use crate::replay::ReplayError;
 use crate::telemetry::TelemetryError;
@@ -51,6 +52,15 @@ pub enum CliError {
     /// A command that can be run again was told to stop before it was done.
     #[error("stopped before it was done: what was done stays, run it again to go on")]
     Stopped,
+    /// Redis and Postgres could not be compared at all.
+    #[error(transparent)]
+    Reconcile(#[from] ReconcileError),
+    /// Nothing is known of some partitions.
+    #[error("{0} of the partitions could not be reconciled: see above")]
+    NotReconciled(usize),
+    /// Redis does not hold what Postgres computes.
+    #[error("the stock of {0} items is not what postgres computes")]
+    Drift(usize),
     /// `doorbuster dev` cannot go on.
     #[error(transparent)]
     Dev(#[from] DevError),
@@ -67,6 +77,8 @@ pub enum CliError {
 
 /// Wrong usage or settings: trying again does not help.
 const EXIT_USAGE: u8 = 2;
+/// The command was done; what it looked at is not as it should be.
+const EXIT_ATTENTION: u8 = 3;
 
 impl CliError {
     /// Tells the operator, and gives the exit code: 2 for wrong usage or settings, 1 for a failure.
@@ -86,6 +98,10 @@ impl CliError {
             Self::Config(_) => {
                 eprintln!("error: {self}");
                 ExitCode::from(EXIT_USAGE)
+            }
+            Self::Drift(_) => {
+                eprintln!("error: {self}");
+                ExitCode::from(EXIT_ATTENTION)
             }
             _ => {
                 eprintln!("error: {self}");

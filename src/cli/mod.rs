@@ -5,6 +5,7 @@ mod config;
 mod dev;
 mod error;
 mod migrate;
+pub mod reconcile;
 mod replay;
 mod run;
 mod runtime;
@@ -51,6 +52,8 @@ enum Command {
     /// Create, list, show, open, pause and close sales
     #[command(subcommand)]
     Sale(catalogue::SaleCommand),
+    /// Hold the stock in Redis against Postgres, exactly, while orders flow
+    Reconcile(reconcile::ReconcileCommand),
     /// Show the settings in effect and where each comes from, secrets masked
     Config(config::ConfigCommand),
 }
@@ -65,12 +68,14 @@ impl Command {
             Self::Replay(command) => command.run(&effective.settings),
             Self::Product(command) => catalogue::product(command, &effective.settings),
             Self::Sale(command) => catalogue::sale(command, &effective.settings),
+            Self::Reconcile(command) => reconcile::run(command, &effective.settings),
             Self::Config(command) => command.run(effective),
         }
     }
 }
 
-/// Runs the command line of this process. Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
+/// Runs the command line of this process. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 done, and what was
+/// looked at is not as it should be.
 pub fn main() -> ExitCode {
     match run(env::args_os(), env::vars_os()) {
         Ok(()) => ExitCode::SUCCESS,

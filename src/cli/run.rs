@@ -26,6 +26,9 @@ async fn run_node(settings: &Settings) -> Result<(), CliError> {
     if let Some(admin) = node.admin {
         tracing::info!(%admin, "the admin API listens");
     }
+    if let Some(metrics) = node.metrics {
+        tracing::info!(%metrics, "the metrics are served");
+    }
     tracing::info!(role = %settings.role, partitions = settings.partitions, "the node runs");
     let signal = signals.next().await;
     let deadline_ms = settings.shutdown_deadline_ms.get();

@@ -30,6 +30,16 @@ static RELATIONS: &[Relation] = &[
         holds: |s| s.ack != Ack::Replica || !s.redis_url.expose().contains("-cluster://"),
         rule: "ack = \"replica\" needs one primary with its replicas: redis_url cannot be a cluster",
     },
+    Relation {
+        settings: &["metrics_listen", "listen", "admin_listen"],
+        holds: |s| {
+            let is_free = |address| {
+                ![Some(s.listen), s.admin_token.as_ref().map(|_| s.admin_listen)].contains(&Some(address))
+            };
+            s.metrics_listen.is_none_or(|address| address.port() == 0 || is_free(address))
+        },
+        rule: "metrics_listen needs an address of its own",
+    },
 ];
 
 /// Reports each relation that does not hold, unless one of its settings was `refused` already.

@@ -24,6 +24,8 @@ settings! {
         admin_listen: SocketAddr = loopback(8081);
         /// Bearer token of the admin API; better not given as a flag, which others can see.
         admin_token: Option<Secret> = None;
+        /// Address that serves the metrics for Prometheus at /metrics; nothing is served without it.
+        metrics_listen: Option<SocketAddr> = None;
         /// Header with the buyer's id, believed as it comes: only behind a proxy that sets it.
         trusted_buyer_header: Option<HeaderName> = None;
         /// How long claims in flight may take to finish after a signal to stop.
@@ -86,6 +88,8 @@ settings! {
         lease_ms: Millis = Millis::new(800), 500..=300_000 "milliseconds";
         /// Time between renewals of the lease: under a third of lease_ms.
         lease_renew_ms: Millis = Millis::new(150), 10..=100_000 "milliseconds";
+        /// Time between two reconciles of Redis stock with Postgres.
+        reconcile_interval_ms: Millis = Millis::new(5_000), 100..=3_600_000 "milliseconds";
         /// How long log entries are kept after they are persisted, for a replay.
         log_retention_s: Seconds = Seconds::new(86_400), 1..=31_536_000 "seconds";
         /// How long the Redis keys of a sale are kept after it closed.

@@ -21,4 +21,4 @@ pub use path::{PathError, PathSegments, decode_segment};
 pub use problem::{FieldError, Problem};
 pub use problem_kind::ProblemKind;
 pub use response::{Body, empty, json};
-pub use server::{Drained, Served, serve};
+pub use server::{Drained, OpenConnections, Served, serve, serve_counted};

@@ -2,6 +2,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -46,17 +47,56 @@ pub struct Drained {
     pub connections_cut: u64,
 }
 
+/// How many connections of a listener are open now; shared by its clones.
+#[derive(Debug, Clone, Default)]
+pub struct OpenConnections(Arc<AtomicI64>);
+
+impl OpenConnections {
+    /// Their number.
+    pub fn count(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+
+    fn opened(&self) -> OpenConnection {
+        self.0.fetch_add(1, Relaxed);
+        OpenConnection(self.clone())
+    }
+}
+
+struct OpenConnection(OpenConnections);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// As [`serve_counted`], where nobody counts.
+pub async fn serve<H, F>(
+    listener: TcpListener,
+    limits: HttpLimits,
+    handler: H,
+    shutdown: impl Future<Output = ()>,
+) -> Served
+where
+    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Response<Body>> + Send + 'static,
+{
+    serve_counted(listener, limits, handler, shutdown, OpenConnections::default()).await
+}
+
 /// Serves HTTP/1.1 on `listener` until `shutdown` resolves, then stops accepting, lets requests
 /// in flight finish, and cuts what is left after `limits.shutdown_deadline`.
 ///
 /// Dropping the returned future stops accepting and nothing else; only `shutdown` drains.
 /// `handler` runs inside the connection's task: it is dropped at any await when its client goes
 /// or the deadline passes, so work that must not be cut in half belongs into a task of its own.
-pub async fn serve<H, F>(
+pub async fn serve_counted<H, F>(
     listener: TcpListener,
     limits: HttpLimits,
     handler: H,
     shutdown: impl Future<Output = ()>,
+    open: OpenConnections,
 ) -> Served
 where
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
@@ -81,10 +121,11 @@ where
         connections += 1;
         let door = Arc::clone(&door);
         let closing = closing_seen.clone();
+        let open = open.opened();
         tokio::spawn(async move {
             door.serve_connection(stream, peer, closing).await;
             // After the connection has been tallied: the drain below waits for slots.
-            drop(slot);
+            drop((slot, open));
         });
     }
 

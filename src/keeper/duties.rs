@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalogue::SaleId;
 use crate::log::EntryId;
+use crate::metrics::PartitionSampler;
 use crate::postgres::PgError;
+use crate::reconcile::{Depth, DriftWatch, Reconciler};
 use crate::redis::{GROUP, RedisError, Script};
 use crate::stock::{ApplyError, apply_intents, publish_sales};
 
@@ -41,6 +43,7 @@ pub(super) async fn hold(
     stop: &CancellationToken,
 ) -> Held {
     let doubt = Doubt::default();
+    let (drift, sampler) = (drift_watch(keeper), sampler(keeper));
     let error = tokio::select! {
         error = Renewals::new(keeper, opened, memory).run(|then| lock.is_proven(then)) => error,
         held = keep_lock(keeper, opened, lock, memory, &doubt) => return held,
@@ -48,6 +51,8 @@ pub(super) async fn hold(
         () = watermarks(keeper, opened, &doubt) => return Held::Reopen,
         never = changes(keeper, opened) => match never {},
         never = retentions(keeper, opened) => match never {},
+        never = drift.run(&opened.scripts) => match never {},
+        never = sampler.run(&opened.scripts) => match never {},
         () = stop.cancelled() => return Held::Stopped,
     };
     lease::lost(keeper, opened, lock, &error)
@@ -137,6 +142,20 @@ async fn missing_sale(keeper: &Keeper) -> Result<Option<SaleId>, ApplyError> {
         }
     }
     Ok(None)
+}
+
+fn drift_watch(keeper: &Keeper) -> DriftWatch {
+    let (redis, pool) = (keeper.redis.clone(), keeper.pool.clone());
+    DriftWatch {
+        reconciler: Reconciler { redis, pool, patience: None, depth: Depth::Aggregates },
+        pause: keeper.options.reconcile,
+        metrics: keeper.metrics.clone(),
+    }
+}
+
+fn sampler(keeper: &Keeper) -> PartitionSampler {
+    let (redis, pool) = (keeper.redis.clone(), keeper.pool.clone());
+    PartitionSampler { redis, pool, metrics: keeper.metrics.clone() }
 }
 
 enum Never {}

@@ -52,6 +52,7 @@ impl<'a> Renewals<'a> {
             if self.keeper.redis.is_connected()
                 && let Err(error) = self.renew(&is_proven).await
             {
+                self.keeper.metrics.keeper.renewal_failed(self.keeper.partition);
                 match error {
                     // Slow, or away: the lease itself decides how long that may last.
                     RedisError::Timeout | RedisError::Disconnected(_) | RedisError::Refused(_) => {}

@@ -23,11 +23,13 @@ mod server_clock;
 mod server_identity;
 mod watermark;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
+use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::postgres::PgPool;
 use crate::redis::{Keys, Redis};
@@ -74,6 +76,8 @@ pub struct KeeperOptions {
     pub sale_retention: Duration,
     /// For one transaction of Postgres, also where it has stopped answering.
     pub postgres_timeout: Duration,
+    /// How often Redis is held against Postgres.
+    pub reconcile: Duration,
     /// What the servers must promise before anything is sold.
     pub durability: DurabilityCheck,
 }
@@ -91,6 +95,8 @@ pub struct Keeper {
     pub gate: Gate,
     /// How.
     pub options: KeeperOptions,
+    /// What it has done and seen.
+    pub metrics: Arc<Metrics>,
 }
 
 /// Why a keeper stopped holding an open partition.
@@ -159,6 +165,7 @@ impl Keeper {
                 },
                 Err(error) => error,
             };
+            self.metrics.keeper.opening_failed(self.partition, error.reason());
             error.report(self.partition);
             if matches!(error, OpenError::OtherPostgres) {
                 return;

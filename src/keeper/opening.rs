@@ -91,6 +91,17 @@ impl OpenError {
         matches!(self, Self::Redis(RedisError::Timeout | RedisError::Disconnected(_)))
     }
 
+    /// The label of a metric.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Redis(_) => "redis",
+            Self::Postgres(_) => "postgres",
+            Self::Durability(_) => "durability",
+            Self::Gap { .. } => "gap",
+            _ => "other",
+        }
+    }
+
     pub(super) fn report(&self, partition: Partition) {
         match self {
             Self::Durability(_)
@@ -232,6 +243,7 @@ impl Keeper {
         let epoch = opening.epoch;
         let (scripts, clock, replicas) = opening.finish(&server, lock, memory).await?;
         let report = Report { epoch, drained, rebuilt, entries_lost, took: started.elapsed() };
+        self.metrics.keeper.opened(self.partition, rebuilt.is_some(), report.took);
         tracing::info!(
             partition = %self.partition, epoch, drained = drained.new_orders,
             over_allotment = drained.over_allotment, dead_letters = drained.dead_letters, entries_lost,

@@ -41,6 +41,7 @@ async fn trim(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError> {
         if entries == 0 {
             break;
         }
+        keeper.metrics.keeper.trimmed(keeper.partition, entries);
         tracing::debug!(partition = %keeper.partition, entries, below = %bound, "trimmed the log");
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! A consumer of the log: reads, persists, settles.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fred::types::Value;
 use futures_util::FutureExt;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
+use crate::metrics::PersistMetrics;
 use crate::persist::{Fence, Foreseen, WriteError, persist, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
@@ -53,6 +54,8 @@ pub struct PersistWorker {
     pub consumer: String,
     /// How.
     pub options: PersistOptions,
+    /// What it has done.
+    pub metrics: PersistMetrics,
 }
 
 /// Which entries a consumer asks for.
@@ -202,6 +205,7 @@ impl PersistWorker {
         let mut backoff = BACKOFF_MIN;
         loop {
             let limit = self.options.timeout;
+            let begun = Instant::now();
             let persisted = match delivery {
                 Unread::New => persist(&self.pool, fence, &batch, limit).await,
                 Unread::Own => persist_again(&self.pool, fence, &batch, &Foreseen::default(), limit).await,
@@ -209,8 +213,12 @@ impl PersistWorker {
             // Part of it may be written.
             delivery = Unread::Own;
             match persisted {
-                Ok(_) => break,
+                Ok(applied) => {
+                    self.metrics.persisted(batch.len(), &applied, begun.elapsed());
+                    break;
+                }
                 Err(WriteError::Postgres(error)) if !stop.is_cancelled() => {
+                    self.metrics.retried();
                     tracing::warn!(partition = %fence.partition, %error, entries = batch.len(), "tries again");
                     tokio::time::sleep(backoff).await;
                     backoff = (backoff * 2).min(BACKOFF_MAX);
@@ -221,7 +229,11 @@ impl PersistWorker {
         let mut args: Vec<Value> = Vec::with_capacity(batch.len() + 1);
         args.push(GROUP.into());
         args.extend(batch.iter().map(|entry| Value::from(entry.id.to_string())));
-        self.redis.run(scripts, Script::Settle, vec![keys.meta.clone(), keys.log.clone()], args).await?;
+        let begun = Instant::now();
+        let both = vec![keys.meta.clone(), keys.log.clone()];
+        let settled = self.redis.run(scripts, Script::Settle, both, args).await;
+        self.metrics.settled(settled.is_ok(), begun.elapsed());
+        settled?;
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::redis::Stamp;
 const FENCE: &str = include_str!("../../lua/include/fence.lua");
 const OPENING: &str = include_str!("../../lua/include/opening.lua");
 const LAST_DELIVERED: &str = include_str!("../../lua/include/last_delivered.lua");
+const OLDEST_UNSETTLED: &str = include_str!("../../lua/include/oldest_unsettled.lua");
 const SAME_SERVER: &str = include_str!("../../lua/include/same_server.lua");
 const HEALTHY_REPLICAS: &str = include_str!("../../lua/include/healthy_replicas.lua");
 
@@ -35,6 +36,10 @@ pub enum Script {
     Retire,
     /// `touch.lua`
     Touch,
+    /// `snapshot.lua`
+    Snapshot,
+    /// `sample.lua`
+    Sample,
 }
 
 /// A script that only the keeper runs, with EVAL, while the partition is closed.
@@ -52,7 +57,7 @@ pub enum KeeperScript {
 
 impl Script {
     /// All of them, in the order of [`StampedScripts`].
-    pub const ALL: [Script; 10] = [
+    pub const ALL: [Script; 12] = [
         Script::Claim,
         Script::Survey,
         Script::Settle,
@@ -63,6 +68,8 @@ impl Script {
         Script::Trim,
         Script::Retire,
         Script::Touch,
+        Script::Snapshot,
+        Script::Sample,
     ];
 
     fn source(self) -> &'static str {
@@ -77,6 +84,8 @@ impl Script {
             Self::Trim => include_str!("../../lua/trim.lua"),
             Self::Retire => include_str!("../../lua/retire.lua"),
             Self::Touch => include_str!("../../lua/touch.lua"),
+            Self::Snapshot => include_str!("../../lua/snapshot.lua"),
+            Self::Sample => include_str!("../../lua/sample.lua"),
         }
     }
 
@@ -139,6 +148,7 @@ fn with_includes(source: &str) -> String {
         ("fence", FENCE),
         ("opening", OPENING),
         ("last_delivered", LAST_DELIVERED),
+        ("oldest_unsettled", OLDEST_UNSETTLED),
         ("same_server", SAME_SERVER),
         ("healthy_replicas", HEALTHY_REPLICAS),
     ];

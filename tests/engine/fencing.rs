@@ -7,6 +7,7 @@ use doorbuster::catalogue::SaleId;
 use doorbuster::claim::{Claim, Decision, IdempotencyKey, Intake, IntakeLimits, sorted_lines};
 use doorbuster::gate::Gate;
 use doorbuster::log::{EntryId, read_range};
+use doorbuster::metrics::Metrics;
 use doorbuster::partition::Partition;
 use doorbuster::persist::{Fence, WriteError, persist};
 use doorbuster::postgres::connect_pool;
@@ -97,7 +98,7 @@ async fn a_claim_that_meets_the_next_opening_is_sent_again_under_its_stamp() {
         backlog_max: 100,
     };
     let older = gate.wait_open().await.stamp;
-    let intake = Intake::start(redis.clone(), gate, &sale, limits);
+    let intake = Intake::start(redis.clone(), gate, &sale, limits, Metrics::new().claims.clone());
     take_over(&redis, &keys, Stamp { nonce: older.nonce ^ 1, ..older }).await;
     // The gate looks again in half a second: until then this node knows only the older stamp.
     let decided = intake.decide(claim(&sale, "1")).await;

@@ -1,7 +1,7 @@
 //! The settings as `dev` uses them: what makes trying out easy, unless it was set.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use hyper::header::HeaderName;
 
@@ -9,6 +9,8 @@ use super::DevError;
 use crate::config::{Effective, LogFilter, Origin, Role, Secret, Setting, Settings};
 use crate::servers::free_port;
 
+/// Where Prometheus may ask.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
 /// No secret: it is only ever used on addresses of this machine.
 const ADMIN_TOKEN: &str = "doorbuster-dev-token";
 /// What needs a developer's eye. The Redis client warns of each connection that a stop closes.
@@ -50,6 +52,9 @@ impl DevSettings {
         }
         if settings.admin_token.is_some() && !is_given(effective, "admin_listen") {
             settings.admin_listen = free_address("admin API", settings.admin_listen, &mut notes)?;
+        }
+        if !is_given(effective, "metrics_listen") {
+            settings.metrics_listen = Some(free_address("metrics", METRICS, &mut notes)?);
         }
         for name in
             ["redis_url", "postgres_url"].into_iter().filter(|name| !external && is_given(effective, name))

@@ -19,6 +19,7 @@ const ORDERS: &str = "SELECT id, state, buyer, accepted_at FROM orders ORDER BY 
 pub(super) struct Welcome {
     api: Option<SocketAddr>,
     admin: Option<(SocketAddr, String)>,
+    metrics: Option<SocketAddr>,
     redis_url: String,
     postgres_url: String,
     data_dir: Option<PathBuf>,
@@ -43,6 +44,7 @@ impl Welcome {
         Self {
             api: node.api.map(reachable),
             admin: node.admin.map(|admin| (reachable(admin), token)),
+            metrics: node.metrics.map(reachable),
             redis_url: shown(&settings.redis_url, settings.redis_url.expose()),
             look: look_line(&postgres_url, is_on_path("psql")),
             postgres_url,
@@ -64,6 +66,9 @@ impl fmt::Display for Welcome {
         }
         if let Some((admin, token)) = &self.admin {
             writeln!(f, "  Admin      http://{admin}  (token: {token})")?;
+        }
+        if let Some(metrics) = self.metrics {
+            writeln!(f, "  Metrics    http://{metrics}/metrics")?;
         }
         writeln!(f, "  Redis      {}", self.redis_url)?;
         writeln!(f, "  Postgres   {}", self.postgres_url)?;

@@ -1,0 +1,67 @@
+-- What Postgres knows of the items of some sales, each up to the log position of a snapshot. Everything up to there is
+-- persisted when this runs. Redis must hold
+--   allotted - sold - in flight - returning - dead
+--
+-- From aggregates, which tell of now, without what lies above the position: few rows, found by the order of their keys,
+-- however many orders there are. One statement, so all of it is seen at one moment.
+--
+-- later:     orders since the snapshot, and those in flight at it. A refused line removed a unit that never existed.
+-- allotted:  `cause` is compared bytewise, so everything but the returns are two ranges of its index.
+-- returning: cancelled, and not yet back in stock. In ledger and orders alike, what happened later is taken off again.
+-- $1 partition   $2 sales   $3 $4 entry of each snapshot (ms, seq)   $5 highest order id at it
+-- $6 lowest order id that was in flight at it   $7 the least of $6   $8 the least of $3
+WITH snapshot AS (
+    SELECT * FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::uuid[], $6::uuid[])
+        AS t (sale_id, ms, seq, last_order, in_flight_from)
+), later AS (
+    SELECT o.sale_id, l.sku,
+           coalesce(sum(l.quantity) FILTER (WHERE o.id > s.last_order AND o.state <> 'cancelled'), 0) AS active,
+           coalesce(sum(l.quantity) FILTER (WHERE o.id > s.last_order AND o.state = 'cancelled'), 0) AS cancelled,
+           coalesce(sum(l.quantity) FILTER (WHERE o.id <= s.last_order AND o.state <> 'cancelled'), 0) AS in_flight
+    FROM orders o
+    JOIN snapshot s ON s.sale_id = o.sale_id AND o.id >= s.in_flight_from
+    JOIN order_lines l ON l.order_id = o.id
+    WHERE o.partition = $1 AND o.id >= $7 AND NOT l.refused
+    GROUP BY o.sale_id, l.sku
+), later_changes AS (
+    SELECT g.sale_id, g.sku,
+           coalesce(sum(g.delta) FILTER (WHERE g.cause LIKE 'return:%'), 0) AS returned,
+           coalesce(sum(g.delta) FILTER (WHERE g.cause NOT LIKE 'return:%'), 0) AS allotted
+    FROM stock_ledger g
+    JOIN snapshot s ON s.sale_id = g.sale_id AND (g.entry_ms, g.entry_seq) > (s.ms, s.seq)
+    WHERE g.partition = $1 AND g.entry_ms >= $8
+    GROUP BY g.sale_id, g.sku
+), allotted AS (
+    SELECT sale_id, sku, sum(delta) AS units FROM stock_ledger
+    WHERE partition = $1 AND sale_id = ANY ($2) AND (cause < 'return:' OR cause >= 'return;')
+    GROUP BY sale_id, sku
+), returning AS (
+    SELECT i.sale_id, l.key AS sku, sum(l.value::bigint) AS units
+    FROM stock_intents i, jsonb_each_text(i.lines) l
+    WHERE i.partition = $1 AND i.kind = 'return' AND i.applied_at IS NULL
+    GROUP BY i.sale_id, l.key
+), dead AS (
+    SELECT d.sale_id, l.key AS sku, sum(l.value::bigint) AS units
+    FROM dead_letters d
+    JOIN snapshot s ON s.sale_id = d.sale_id AND (d.entry_ms, d.entry_seq) <= (s.ms, s.seq),
+    jsonb_each_text(d.lines) l
+    WHERE d.partition = $1 AND d.ended_at IS NULL
+    GROUP BY d.sale_id, l.key
+)
+SELECT k.sale_id, k.sku,
+       (coalesce(a.units, 0) - coalesce(c.allotted, 0))::bigint AS allotted,
+       (k.sold - coalesce(o.active, 0) - coalesce(o.in_flight, 0))::bigint AS sold,
+       coalesce(o.in_flight, 0)::bigint AS in_flight,
+       (coalesce(r.units, 0) + coalesce(c.returned, 0) - coalesce(o.cancelled, 0))::bigint AS returning,
+       coalesce(d.units, 0)::bigint AS dead,
+       p.epoch, v.retired_at IS NOT NULL AS retired
+FROM sale_stock k
+JOIN sales v ON v.id = k.sale_id
+JOIN partitions p ON p.partition = k.partition
+LEFT JOIN later o ON o.sale_id = k.sale_id AND o.sku = k.sku
+LEFT JOIN later_changes c ON c.sale_id = k.sale_id AND c.sku = k.sku
+LEFT JOIN allotted a ON a.sale_id = k.sale_id AND a.sku = k.sku
+LEFT JOIN returning r ON r.sale_id = k.sale_id AND r.sku = k.sku
+LEFT JOIN dead d ON d.sale_id = k.sale_id AND d.sku = k.sku
+WHERE k.partition = $1 AND k.sale_id = ANY ($2)
+ORDER BY k.sale_id, k.sku
