@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod claim;
 pub mod cli;
 pub mod config;
+pub mod faults;
 pub mod gate;
 pub mod http;
 pub mod keeper;

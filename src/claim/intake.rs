@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::catalogue::SaleId;
 use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decision, Decisions, Survey};
+use crate::faults::crash_point;
 use crate::gate::Gate;
 use crate::redis::{Keys, Redis, SaleKeys, StampedScripts};
 
@@ -196,7 +197,9 @@ async fn decide(
     let mut gate = target.gate.clone();
     for _ in 0..OPENINGS_MAX {
         let arguments = Batch::new(batch.iter().map(|one| &one.claim), target.backlog_max);
+        crash_point!("claim_before_call");
         let decided = arguments.decide(&target.redis, &scripts, &target.keys, &target.sale).await;
+        crash_point!("claim_before_reply");
         if !matches!(decided, Err(ClaimError::Fenced)) {
             return decided;
         }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use fred::types::{Key, Value};
 
+use crate::faults::{crash_point, weakened};
 use crate::log::{EntryId, LogEntry};
 use crate::order_id::Mark;
 use crate::partition::Partition;
-use crate::persist::{Fence, WriteError};
+use crate::persist::{Applied, Fence, WriteError};
 use crate::postgres::{PartitionLock, PgError};
 use crate::redis::{GROUP, KeeperScript, Keys, LAYOUT, RedisError, Reply, Stamp, StampedScripts};
 
@@ -125,9 +126,12 @@ impl Keeper {
                 return Err(OpenError::Gap { watermark: *watermark, first: *first });
             }
         };
-        let drained =
-            drain::drain(&self.redis, &opening.keys, &self.pool, fence, from, self.options.postgres_timeout)
-                .await?;
+        let limit = self.options.postgres_timeout;
+        let drained = match weakened!("opening_without_drain") {
+            true => Applied::default(),
+            false => drain::drain(&self.redis, &opening.keys, &self.pool, fence, from, limit).await?,
+        };
+        crash_point!("opening_after_drain");
         let rebuilt = match &verdict {
             Verdict::Rebuild(why) => Some(*why),
             _ if !opening.stock_agrees().await? => Some("the stock differs from what the database computes"),
@@ -139,6 +143,7 @@ impl Keeper {
                 _ => tracing::warn!(partition = %self.partition, why, "rebuilds redis from postgres"),
             }
             rebuild::rebuild(&opening).await?;
+            crash_point!("opening_after_rebuild");
         }
         let floor = history.highest_known.max(watermark.entry);
         if matches!(verdict, Verdict::Rebuild(_)) {
@@ -146,6 +151,7 @@ impl Keeper {
             // watermark, and that must not look like a gap.
             let base = Watermark { entry: history.last_generated.max(floor), mark: String::new() };
             base.raise(&self.pool, self.partition, opening.epoch).await?;
+            crash_point!("opening_after_base");
         }
         opening.begin_log_anew(history.last_generated, floor).await?;
         if !lock.is_held() {
@@ -186,9 +192,11 @@ impl Keeper {
             return Err(OpenError::LockLost);
         }
         let epoch = self.raise_epoch(in_redis.unwrap_or(0)).await?;
+        crash_point!("opening_after_epoch");
         let token = format!("{:032x}", fastrand::u128(..));
         let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
         self.redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
+        crash_point!("opening_after_begin");
         Ok(Opening { keeper: self, keys, epoch, token })
     }
 
@@ -245,9 +253,12 @@ impl Opening<'_> {
             .as_string()
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| RedisError::Unexpected("reply to XADD".into()))?;
+        crash_point!("opening_after_entry");
         let watermark = Watermark { entry: id, mark: mark.to_string() };
         watermark.raise(&self.keeper.pool, self.keeper.partition, self.epoch).await?;
+        crash_point!("opening_after_watermark");
         self.step("XGROUP", &self.keys.log, vec!["DESTROY".into(), GROUP.into()]).await?;
+        crash_point!("opening_without_group");
         self.step("XGROUP", &self.keys.log, vec!["CREATE".into(), GROUP.into(), id.to_string().into()])
             .await?;
         Ok(())
@@ -258,6 +269,7 @@ impl Opening<'_> {
         let stamp = Stamp::new(self.keeper.partition, self.epoch);
         let scripts = StampedScripts::new(stamp);
         self.keeper.redis.load(&scripts, &self.keys.meta).await?;
+        crash_point!("opening_after_load");
         let args: Vec<Value> = vec![
             self.token.into(),
             stamp.to_string().into(),
@@ -266,6 +278,7 @@ impl Opening<'_> {
             server.master_replid.as_str().into(),
         ];
         self.keeper.redis.run_keeper(KeeperScript::Open, vec![self.keys.meta.clone()], args).await?;
+        crash_point!("opening_after_open");
         Ok(Opened { scripts, server })
     }
 }

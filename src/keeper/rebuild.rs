@@ -8,6 +8,7 @@ use futures_util::TryStreamExt;
 
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
+use crate::faults::crash_point;
 use crate::log::{EntryId, LogEntry, RawEntry, lines_text};
 use crate::order_id::OrderId;
 use crate::partition::Partition;
@@ -106,6 +107,7 @@ async fn restore_sales(opening: &Opening<'_>, db: &Object, partition: Partition)
         }
         // The field that tells an empty key from a deleted one, see publish_sale.lua.
         opening.step("HSET", &keys.buyers, vec![" ".into(), "".into()]).await?;
+        crash_point!("rebuild_before_orders");
         restore_orders(opening, db, partition, &sale).await?;
     }
     Ok(())

@@ -6,6 +6,7 @@ use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use crate::faults::{crash_point, weakened_text};
 use crate::log::{EntryId, LogEntry, OrderEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
@@ -115,6 +116,7 @@ pub(super) async fn write(db: &mut Object, fence: Fence, entries: &[Entry]) -> R
             LogEntry::Order(_) | LogEntry::Opening { .. } => {}
         }
     }
+    crash_point!("persist_before_commit");
     tx.commit().await?;
     Ok(new)
 }
@@ -185,7 +187,7 @@ pub(super) async fn passed_gate(
     partition: Partition,
     units: &Units,
 ) -> Result<Vec<(String, String)>, WriteError> {
-    let statement = tx.prepare_cached(GATE).await?;
+    let statement = tx.prepare_cached(weakened_text!(GATE)).await?;
     let columns = units.columns();
     let rows =
         tx.query(&statement, &[&partition.to_sql(), &columns.sales, &columns.skus, &columns.units]).await?;

@@ -2,6 +2,7 @@
 
 use fred::util::sha1_hash;
 
+use crate::faults::weakened_text;
 use crate::redis::Stamp;
 
 const FENCE: &str = include_str!("../../lua/include/fence.lua");
@@ -73,7 +74,7 @@ impl Script {
 
     /// The text under a stamp.
     pub fn text(self, stamp: &Stamp) -> String {
-        let source = with_includes(self.source());
+        let source = with_includes(weakened_text!(self.source()));
         // The shebang must stay the first line (https://redis.io/docs/latest/develop/programmability/eval-intro/).
         let (shebang, body) = source.split_once('\n').unwrap_or((&source, ""));
         format!("{shebang}\nlocal STAMP = '{stamp}'\n{body}")

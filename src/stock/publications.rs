@@ -4,6 +4,7 @@ use deadpool_postgres::Object;
 use fred::types::Value;
 
 use crate::catalogue::SaleId;
+use crate::faults::crash_point;
 use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, RedisError, Script, StampedScripts};
@@ -45,6 +46,7 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
         let of_sale = keys.sale(&sale);
         let all = vec![keys.meta, of_sale.sale, of_sale.buyers];
         let reply = redis.run(scripts, Script::PublishSale, all, args).await?;
+        crash_point!("publish_before_said");
         let in_force =
             reply.as_i64().ok_or_else(|| RedisError::Unexpected("reply of publish_sale".into()))?;
         db.execute(
