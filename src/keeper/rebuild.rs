@@ -122,10 +122,12 @@ async fn restore_orders(
     let partition = partition.to_sql();
     let statement = db.prepare_cached(REBUILT_ORDERS).await.map_err(PgError::from)?;
     let params: [&(dyn tokio_postgres::types::ToSql + Sync); 2] = [&partition, &sale.as_str()];
+    // Before the orders: their rows are read bit by bit, and until the last of them nothing else comes through on this
+    // connection.
+    let dead = dead_records(db, partition, sale).await?;
     let rows = db.query_raw(&statement, params).await.map_err(PgError::from)?;
     let mut rows = std::pin::pin!(rows);
     let buyers = opening.keys.sale(sale).buyers;
-    let dead = dead_records(db, partition, sale).await?;
     let mut step = BuyersStep { opening, key: &buyers, records: Vec::new(), dead };
     while let Some(row) = rows.try_next().await.map_err(PgError::from)? {
         let id = OrderId::from_uuid(row.get(0));
