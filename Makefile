@@ -7,10 +7,10 @@ COMPOSE_REDIS_URL = redis://127.0.0.1:16379
 COMPOSE_POSTGRES_URL = postgres://doorbuster:doorbuster@127.0.0.1:15432/doorbuster
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test fmt lint build clean
+.PHONY: help deps run test chaos chaos-short fmt lint build clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the system packages that are missing
 	@sh deploy/install-deps.sh
@@ -35,12 +35,25 @@ run: ## build and start everything: Redis, Postgres, all roles, a demo sale
 test: deps ## run all tests against real servers
 	$(CARGO) test --workspace --locked --no-fail-fast
 
+# How long `make chaos` breaks things, and the seed from which all that is random in it follows.
+SECONDS ?= 600
+SEED ?= 1
+
+chaos: deps ## break everything under traffic, for SECONDS, as SEED decides; check what was promised
+	$(CARGO) build --locked --release -p chaos
+	$(CARGO) run --locked --release -p chaos --bin chaos -- --seconds $(SECONDS) --seed $(SEED)
+
+chaos-short: deps ## the same, each fault once
+	$(CARGO) build --locked -p chaos
+	$(CARGO) run --locked -p chaos --bin chaos -- --seed $(SEED)
+
 fmt: ## format the code
 	$(CARGO) fmt --all
 
 lint: ## check the formatting and run clippy, warnings denied
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy -p doorbuster --all-targets --locked -- -D warnings
 
 build: deps ## build the release binary
 	$(CARGO) build --locked --release

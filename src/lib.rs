@@ -10,6 +10,7 @@ pub mod claim;
 pub mod cli;
 pub mod config;
 pub mod dead_letters;
+pub mod faults;
 pub mod gate;
 pub mod http;
 pub mod keeper;

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::catalogue::SaleId;
 use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decider, Decision, Decisions, Survey};
+use crate::faults::crash_point;
 use crate::gate::Gate;
 use crate::metrics::ClaimMetrics;
 use crate::redis::{Keys, SaleKeys, StampedScripts};
@@ -218,8 +219,10 @@ async fn decide(
     let mut gate = target.gate.clone();
     for _ in 0..OPENINGS_MAX {
         let arguments = Batch::new(batch.iter().map(|one| &one.claim), target.backlog_max);
+        crash_point!("claim_before_call");
         let called = Instant::now();
         let decided = target.decider.decide(arguments, &scripts, &target.keys, &target.sale).await;
+        crash_point!("claim_before_reply");
         target.metrics.claim_called(batch.len(), called.elapsed());
         if !matches!(decided, Err(ClaimError::Fenced)) {
             return decided;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fred::types::{Key, Value};
 
+use crate::faults::{crash_point, weakened};
 use crate::log::{EntryId, LogEntry};
 use crate::order_id::Mark;
 use crate::partition::Partition;
@@ -206,9 +207,12 @@ impl Keeper {
             }
         };
         let start = drain::Start { from, watermark: watermark.entry };
-        let drained =
-            drain::drain(&self.redis, &opening.keys, &self.pool, fence, start, self.options.postgres_timeout)
-                .await?;
+        let limit = self.options.postgres_timeout;
+        let drained = match weakened!("opening_without_drain") {
+            true => Applied::default(),
+            false => drain::drain(&self.redis, &opening.keys, &self.pool, fence, start, limit).await?,
+        };
+        crash_point!("opening_after_drain");
         let entries_lost = opening.report_lost(&watermark, missing).await?;
         let rebuilt = match &verdict {
             Verdict::Rebuild(why) => Some(*why),
@@ -225,6 +229,7 @@ impl Keeper {
                 _ => tracing::warn!(partition = %self.partition, why, "rebuilds redis from postgres"),
             }
             rebuild::rebuild(&opening, progress).await?;
+            crash_point!("opening_after_rebuild");
         }
         let floor = history.highest_known.max(watermark.entry);
         let mut reached = watermark;
@@ -233,6 +238,7 @@ impl Keeper {
             // watermark, and that must not look like a gap.
             let base = Watermark { entry: history.last_generated.max(floor), mark: String::new() };
             reached = opening.raise(reached, base).await?;
+            crash_point!("opening_after_base");
         }
         let reached = opening.begin_log_anew(history.last_generated, floor, reached).await?;
         if let Some(then) = sells_not_before(&server, recorded.as_ref(), memory.given().as_ref(), since) {
@@ -278,6 +284,7 @@ impl Keeper {
         let token = format!("{:032x}", fastrand::u128(..));
         let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
         let reply = self.redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
+        crash_point!("opening_after_begin");
         let (_, appended, settled, since): (String, u64, u64, String) =
             reply.convert().map_err(RedisError::from)?;
         let backlog = Backlog { appended, settled, since: since.parse().unwrap_or(EntryId::ZERO) };
@@ -320,6 +327,7 @@ impl Keeper {
             return Err(OpenError::OtherPostgres);
         }
         tx.commit().await.map_err(PgError::from)?;
+        crash_point!("opening_after_epoch");
         let epoch = row.get(0);
         memory.used_epoch(epoch);
         Ok(epoch)
@@ -369,12 +377,15 @@ impl Opening<'_> {
             .as_string()
             .and_then(|id| id.parse().ok())
             .ok_or_else(|| RedisError::Unexpected("reply to XADD".into()))?;
+        crash_point!("opening_after_entry");
         let reached = self.raise(watermark, Watermark { entry: id, mark: mark.to_string() }).await?;
+        crash_point!("opening_after_watermark");
         // All that was appended before is persisted, or reported as lost.
         let count = ["appended".into(), 0.into(), "settled".into(), 0.into(), "opening".into()];
         let count = count.into_iter().chain([id.to_string().into()]).collect();
         self.step("HSET", &self.keys.meta, count).await?;
         self.step("XGROUP", &self.keys.log, vec!["DESTROY".into(), GROUP.into()]).await?;
+        crash_point!("opening_without_group");
         self.step("XGROUP", &self.keys.log, vec!["CREATE".into(), GROUP.into(), id.to_string().into()])
             .await?;
         Ok(reached)
@@ -401,6 +412,7 @@ impl Opening<'_> {
         let scripts = StampedScripts::new(stamp);
         let session = keeper.redis.session().await?;
         session.load_scripts(&scripts, &keys.meta).await?;
+        crash_point!("opening_after_load");
         memory.gives(&server.run_id, epoch, Instant::now(), lease);
         if !RecordedLease::write(&keeper.pool, keeper.partition, epoch, server, lease).await? {
             return Err(OpenError::OtherPostgres);
@@ -425,6 +437,7 @@ impl Opening<'_> {
             let reply = session.run_keeper(KeeperScript::Open, vec![keys.meta.clone()], args).await?;
             let (said, now_ms, replicas): (String, i64, i64) = reply.convert().map_err(RedisError::from)?;
             if said == "open" {
+                crash_point!("opening_after_open");
                 return Ok((scripts, ServerClock::new(now_ms, Instant::now()), replicas));
             }
             server_ms = now_ms;

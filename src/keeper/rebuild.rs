@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
+use crate::faults::crash_point;
 use crate::log::{EntryId, LogEntry, RawEntry, lines_text};
 use crate::order_id::OrderId;
 use crate::partition::Partition;
@@ -107,6 +108,7 @@ async fn restore_sales(
     }
     let mut records = Records::new(opening);
     add_dead_letters(db, partition, &sales, &mut records).await?;
+    crash_point!("rebuild_before_orders");
     add_orders(db, partition, &mut sales, &mut records, progress).await?;
     records.finish().await?;
     for definition in sales.into_values() {

@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::catalogue::Sku;
+use crate::faults::{crash_point, weakened_text};
 use crate::log::{EntryId, LogEntry, OrderEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
@@ -120,6 +121,7 @@ pub(super) async fn write(db: &mut Object, run: Run<'_>, entries: &[Entry]) -> R
         apply(&tx, run, before).await?;
     }
     let applied = apply(&tx, run, entries).await?;
+    crash_point!("persist_before_commit");
     match run.rehearsal {
         Some(_) => tx.rollback().await?,
         None => tx.commit().await?,
@@ -244,7 +246,7 @@ pub(super) async fn passed_gate(
     partition: Partition,
     units: &Units,
 ) -> Result<Vec<(String, String)>, WriteError> {
-    let statement = tx.prepare_cached(GATE).await?;
+    let statement = tx.prepare_cached(weakened_text!(GATE)).await?;
     let columns = units.columns();
     let rows =
         tx.query(&statement, &[&partition.to_sql(), &columns.sales, &columns.skus, &columns.units]).await?;

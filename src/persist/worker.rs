@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::{crash_point, weakened};
 use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
 use crate::metrics::PersistMetrics;
@@ -202,6 +203,9 @@ impl PersistWorker {
         if batch.is_empty() {
             return Ok(());
         }
+        if weakened!("settle_before_commit") {
+            self.settle(keys, scripts, &batch).await?;
+        }
         let mut backoff = BACKOFF_MIN;
         loop {
             let limit = self.options.timeout;
@@ -226,6 +230,18 @@ impl PersistWorker {
                 Err(error) => return Err(error.into()),
             }
         }
+        crash_point!("persist_before_settle");
+        self.settle(keys, scripts, &batch).await?;
+        crash_point!("persist_after_settle");
+        Ok(())
+    }
+
+    async fn settle(
+        &self,
+        keys: &Keys,
+        scripts: &StampedScripts,
+        batch: &[RawEntry],
+    ) -> Result<(), RedisError> {
         let mut args: Vec<Value> = Vec::with_capacity(batch.len() + 1);
         args.push(GROUP.into());
         args.extend(batch.iter().map(|entry| Value::from(entry.id.to_string())));

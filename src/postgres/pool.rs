@@ -101,8 +101,10 @@ fn configure(
     if config.get_ssl_mode() != SslMode::Require {
         config.ssl_mode(SslMode::Disable);
     }
+    if config.get_application_name().is_none() {
+        config.application_name(APPLICATION_NAME);
+    }
     config
-        .application_name(APPLICATION_NAME)
         .options(options.trim_end())
         .connect_timeout(timeout)
         .tcp_user_timeout(timeout * 2)
@@ -130,6 +132,8 @@ mod tests {
             )
         );
         assert_eq!(config.get_application_name(), Some("doorbuster"));
+        let named = configure("postgres://u@localhost/d?application_name=n1", limit, limit, limit).unwrap();
+        assert_eq!(named.get_application_name(), Some("n1"));
     }
 
     #[test]

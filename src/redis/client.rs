@@ -135,7 +135,28 @@ impl Redis {
         keys: Vec<Key>,
         args: Vec<Value>,
     ) -> Result<Reply, RedisError> {
+        #[cfg(feature = "faults")]
+        if crate::faults::weakened!("load_on_noscript") {
+            return self.run_or_load(scripts, script, keys, args).await;
+        }
         Ok(self.client.evalsha(scripts.digest(script), keys, args).await?)
+    }
+
+    /// What many clients do, and the fence forbids.
+    #[cfg(feature = "faults")]
+    async fn run_or_load(
+        &self,
+        scripts: &StampedScripts,
+        script: Script,
+        keys: Vec<Key>,
+        args: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
+        match self.client.evalsha(scripts.digest(script), keys.clone(), args.clone()).await {
+            Err(error) if error.details().starts_with("NOSCRIPT") => {
+                Ok(self.client.eval(script.text(&scripts.stamp), keys, args).await?)
+            }
+            reply => Ok(reply?),
+        }
     }
 
     /// Runs a script of the keeper.

@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use fred::util::sha1_hash;
 
+use crate::faults::weakened_text;
 use crate::redis::Stamp;
 
 const FENCE: &str = include_str!("../../lua/include/fence.lua");
@@ -126,7 +127,7 @@ impl ScriptTexts {
 impl Default for ScriptTexts {
     fn default() -> Self {
         static TEXTS: LazyLock<ScriptTexts> =
-            LazyLock::new(|| ScriptTexts(Arc::new(Script::ALL.map(|script| with_includes(script.source())))));
+            LazyLock::new(|| ScriptTexts(Arc::new(Script::ALL.map(|script| with_includes(weakened_text!(script.source()))))));
         TEXTS.clone()
     }
 }

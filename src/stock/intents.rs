@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
+use crate::faults::crash_point;
 use crate::log::StockEntry;
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
@@ -40,6 +41,7 @@ pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
         let all = vec![keys.meta, sale.sale, sale.buyers, sale.causes, keys.log];
         let cause = change.stock.cause.clone();
         let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
+        crash_point!("stock_before_ledger");
         match reply.as_str().as_deref() {
             Some("absent") => {
                 tracing::warn!(%partition, cause, "the sale or its stock is not in redis yet, or was lost")

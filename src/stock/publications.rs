@@ -4,6 +4,7 @@ use deadpool_postgres::Object;
 use fred::types::Value;
 
 use crate::catalogue::SaleId;
+use crate::faults::crash_point;
 use crate::log::SaleEntry;
 use crate::order_id::Mark;
 use crate::partition::Partition;
@@ -43,6 +44,7 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
         let of_sale = keys.sale(&sale);
         let all = vec![keys.meta, of_sale.sale, of_sale.buyers, keys.log];
         let reply = redis.run(scripts, Script::PublishSale, all, args).await?;
+        crash_point!("publish_before_said");
         let in_force =
             reply.as_i64().ok_or_else(|| RedisError::Unexpected("reply of publish_sale".into()))?;
         db.execute(

@@ -86,3 +86,28 @@ async fn units_on_their_way_back_and_units_of_dead_letters_are_counted_once() {
         assert_eq!((again.status.as_u16(), again.id()), (200, cancelled.id()));
     }
 }
+
+/// More than fits between a connection and whoever reads from it: then a second question on the same connection waits for
+/// ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_with_many_orders_is_rebuilt() {
+    const ORDERS: i64 = 20_000;
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", ORDERS, None)]).await;
+    let many = format!(
+        "INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state)
+         SELECT lpad(to_hex(n), 32, '0')::uuid, 'demo', 0, 'buyer-' || n, 'k', 1, 'confirmed'
+         FROM generate_series(1, {ORDERS}) n;
+         INSERT INTO order_lines (order_id, sku, quantity, unit_price) SELECT id, 'TEE', 1, 1999 FROM orders;
+         UPDATE sale_stock SET sold = {ORDERS}"
+    );
+    world.db.batch_execute(&many).await.unwrap();
+    world.redis_says(&["FLUSHALL"]).await;
+    world
+        .until("the partition is open again, and knows every order", || async {
+            world.redis_says(&["HGET", "{p0}:meta", "state"]).await == "open"
+                && world.redis_says(&["HLEN", "{p0}:sale:demo:buyers"]).await == (ORDERS + 1).to_string()
+        })
+        .await;
+    world.assert_balanced(&sale, "TEE").await;
+}

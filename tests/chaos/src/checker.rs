@@ -1,0 +1,375 @@
+//! Judges a run from outside: what buyers were told, against what the servers hold. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use crate::history::{Attempt, History, Lines, Outcome, Purchase};
+use crate::stored::{Injected, Stored, StoredOrder};
+
+/// One kind of broken promise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Broken {
+    /// Acknowledged, and in no terminal state in Postgres (promise 2).
+    Lost,
+    /// In Postgres, and no buyer asked for it, or not for these units.
+    Ghost,
+    /// Acknowledged, and then refused by the gate of Postgres: a unit that never existed (promise 1).
+    Phantom,
+    /// Two active orders of one key, or one key told two ids (promise 3).
+    Duplicate,
+    /// More active units than the allotment, at rest or seen during the run (promise 1).
+    Oversold,
+    /// At rest, Redis stock + active units is not the allotment (promise 4).
+    Leaked,
+    /// Not persisted, not settled or not open within the patience.
+    Stuck,
+    /// "Sold out" said while units were there that nobody had claimed (promise 5).
+    FalselySoldOut,
+    /// A definite refusal of a key that had its order (promise 3).
+    HiddenOrder,
+    /// 422 for a key that only one body ever used; or an order given to another body than its own.
+    WrongConflict,
+    /// Postgres had to break a deadlock.
+    Deadlock,
+}
+
+impl Broken {
+    /// All of them, as the columns of the table.
+    pub const ALL: [Self; 11] = [
+        Self::Lost,
+        Self::Ghost,
+        Self::Phantom,
+        Self::Duplicate,
+        Self::Oversold,
+        Self::Leaked,
+        Self::Stuck,
+        Self::FalselySoldOut,
+        Self::HiddenOrder,
+        Self::WrongConflict,
+        Self::Deadlock,
+    ];
+
+    /// The heading of its column.
+    pub const fn heading(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Ghost => "ghost",
+            Self::Phantom => "phantom",
+            Self::Duplicate => "dupl.",
+            Self::Oversold => "oversold",
+            Self::Leaked => "leaked",
+            Self::Stuck => "stuck",
+            Self::FalselySoldOut => "false sold-out",
+            Self::HiddenOrder => "hidden",
+            Self::WrongConflict => "false 422",
+            Self::Deadlock => "deadlock",
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Findings {
+    /// Orders that buyers were told.
+    pub acknowledged: u64,
+    /// Of these, lost with the storage that the injector destroyed.
+    pub destroyed: u64,
+    /// Each broken promise, with what tells of it.
+    pub broken: BTreeMap<Broken, Vec<String>>,
+}
+
+impl Findings {
+    fn add(&mut self, broken: Broken, detail: impl Into<String>) {
+        self.broken.entry(broken).or_default().push(detail.into());
+    }
+
+    /// How often a promise was broken.
+    pub fn count(&self, broken: Broken) -> u64 {
+        self.broken.get(&broken).map_or(0, |details| details.len() as u64)
+    }
+
+    /// Whether every promise held.
+    pub fn is_clean(&self) -> bool {
+        self.broken.is_empty()
+    }
+}
+
+/// Judges.
+pub fn check(history: &History, stored: &Stored, injected: &Injected) -> Findings {
+    let view = View::new(history, stored, injected);
+    let mut findings = Findings::default();
+    acknowledged_orders(&view, &mut findings);
+    stored_orders(&view, &mut findings);
+    for (purchase, attempts) in &view.attempts {
+        of_one_key(&view, purchase, attempts, &mut findings);
+    }
+    sold_out_answers(&view, &mut findings);
+    items(&view, &mut findings);
+    at_rest(stored, &mut findings);
+    findings
+}
+
+/// The three sources, by what they are looked up by.
+struct View<'a> {
+    attempts: BTreeMap<&'a Purchase, Vec<&'a Attempt>>,
+    by_id: HashMap<&'a str, &'a StoredOrder>,
+    by_purchase: BTreeMap<&'a Purchase, Vec<&'a StoredOrder>>,
+    dead: BTreeSet<&'a str>,
+    history: &'a History,
+    stored: &'a Stored,
+    injected: &'a Injected,
+}
+
+impl<'a> View<'a> {
+    fn new(history: &'a History, stored: &'a Stored, injected: &'a Injected) -> Self {
+        let mut attempts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for attempt in &history.attempts {
+            attempts.entry(&attempt.purchase).or_default().push(attempt);
+        }
+        let mut by_purchase: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for order in &stored.orders {
+            by_purchase.entry(&order.purchase).or_default().push(order);
+        }
+        Self {
+            attempts,
+            by_id: stored.orders.iter().map(|order| (order.id.as_str(), order)).collect(),
+            by_purchase,
+            dead: stored.dead_letters.iter().map(|letter| letter.order.as_str()).collect(),
+            history,
+            stored,
+            injected,
+        }
+    }
+
+    /// Whether storage itself lost this order.
+    fn is_destroyed(&self, id: &str) -> bool {
+        self.injected.destroyed.contains_key(id) && !self.by_id.contains_key(id)
+    }
+}
+
+fn acknowledged_orders(view: &View<'_>, findings: &mut Findings) {
+    let told: BTreeSet<&str> = view.history.attempts.iter().filter_map(Attempt::order).collect();
+    findings.acknowledged = told.len() as u64;
+    for id in told {
+        match view.by_id.get(id) {
+            Some(order) if order.cancelled.as_deref() == Some("over_allotment") => {
+                findings.add(Broken::Phantom, format!("{id} was acknowledged, then refused by the gate"));
+            }
+            Some(_) => {}
+            None if view.dead.contains(id) => {}
+            None if view.is_destroyed(id) || view.injected.loss_is_allowed => findings.destroyed += 1,
+            None if view.stored.in_log.contains(id) => {
+                findings.add(Broken::Stuck, format!("{id} is in the log, not in postgres"));
+            }
+            None => findings.add(Broken::Lost, format!("{id} was acknowledged and is nowhere")),
+        }
+    }
+}
+
+fn stored_orders(view: &View<'_>, findings: &mut Findings) {
+    for order in &view.stored.orders {
+        if view.injected.planted.contains(&order.purchase) {
+            continue;
+        }
+        let asked = view.attempts.get(&order.purchase);
+        if !asked.is_some_and(|attempts| attempts.iter().any(|attempt| attempt.lines == order.lines)) {
+            findings
+                .add(Broken::Ghost, format!("{} of {:?} was asked for by nobody", order.id, order.purchase));
+        }
+    }
+    for (purchase, orders) in &view.by_purchase {
+        let active: Vec<_> =
+            orders.iter().filter(|order| order.cancelled.is_none()).map(|order| &order.id).collect();
+        if active.len() > 1 {
+            findings.add(Broken::Duplicate, format!("{purchase:?} has {active:?}"));
+        }
+    }
+}
+
+fn of_one_key(view: &View<'_>, purchase: &Purchase, attempts: &[&Attempt], findings: &mut Findings) {
+    let told: BTreeSet<&str> =
+        attempts.iter().filter_map(|attempt| attempt.order()).filter(|id| !view.is_destroyed(id)).collect();
+    if told.len() > 1 && !view.injected.loss_is_allowed {
+        findings.add(Broken::Duplicate, format!("{purchase:?} was told {told:?}"));
+    }
+    for attempt in attempts {
+        match &attempt.outcome {
+            Outcome::Order { id, .. } => {
+                if view.by_id.get(id.as_str()).is_some_and(|order| order.lines != attempt.lines) {
+                    findings
+                        .add(Broken::WrongConflict, format!("{id} was told to another body of {purchase:?}"));
+                }
+            }
+            Outcome::Refused { status: 422, .. } => {
+                if !attempts.iter().any(|other| other.lines != attempt.lines) {
+                    findings.add(Broken::WrongConflict, format!("422 for {purchase:?}, which has one body"));
+                }
+            }
+            Outcome::Refused { problem, .. } if tells_of_no_order(problem) => {
+                if hides_an_order(view, purchase, attempts, attempt) {
+                    findings
+                        .add(Broken::HiddenOrder, format!("{problem} for {purchase:?}, which had an order"));
+                }
+            }
+            Outcome::Refused { .. } | Outcome::Unknown { .. } => {}
+        }
+    }
+}
+
+/// Whether a refusal means: no order of this key at that moment (README, "Retries").
+fn tells_of_no_order(problem: &str) -> bool {
+    matches!(
+        problem,
+        "sold-out" | "insufficient-stock" | "limit-reached" | "not-yet-open" | "paused" | "closed"
+    )
+}
+
+/// Whether the key had its order already when this attempt was refused, or no other attempt can have made it.
+fn hides_an_order(view: &View<'_>, purchase: &Purchase, attempts: &[&Attempt], refused: &Attempt) -> bool {
+    let told_before = attempts.iter().any(|other| {
+        other.order().is_some_and(|id| !view.is_destroyed(id) && !view.injected.loss_is_allowed)
+            && other.to_us.is_some_and(|to| to < refused.from_us)
+    });
+    if told_before {
+        return true;
+    }
+    let exists = view.by_purchase.get(purchase).is_some_and(|orders| !orders.is_empty())
+        && !view.injected.planted.contains(purchase);
+    let refused_at = refused.to_us.unwrap_or(u64::MAX);
+    let other_may_have_made_it = attempts.iter().any(|other| {
+        let ended_before = other.to_us.is_some_and(|to| to < refused.from_us) && !other.is_open();
+        let is_itself = other.from_us == refused.from_us && other.to_us == refused.to_us;
+        // One that was refused as definitely made nothing; one that began later, ran beside it or was left open may.
+        let made_nothing = matches!(other.outcome, Outcome::Refused { .. });
+        !is_itself && !made_nothing && (other.from_us > refused_at || !ended_before)
+    });
+    exists && !other_may_have_made_it
+}
+
+/// An answer "sold out" was right if, at that moment, the units of all orders asked for so far could have been all there
+/// were. Orders that came to nothing count too: the bound errs on the engine's side.
+fn sold_out_answers(view: &View<'_>, findings: &mut Findings) {
+    let asked_at = units_by_first_request(view);
+    for attempt in &view.history.attempts {
+        let Outcome::Refused { problem, .. } = &attempt.outcome else { continue };
+        let enough: fn(u32) -> i64 = match problem.as_str() {
+            "sold-out" => |_| 1,
+            "insufficient-stock" => |quantity| i64::from(quantity),
+            // Nobody has closed a sale, and every one of them exists.
+            "closed" | "paused" | "not-yet-open" | "not-found" | "unknown-item" => {
+                findings.add(Broken::FalselySoldOut, format!("{problem} for {:?}", attempt.purchase));
+                continue;
+            }
+            _ => continue,
+        };
+        let until = attempt.to_us.unwrap_or(u64::MAX);
+        let any_short = attempt.lines.iter().any(|(sku, &quantity)| {
+            let item = (attempt.purchase.sale.clone(), sku.clone());
+            let allotted = view.stored.items.get(&item).map_or(0, |item| item.allotted);
+            let claimed: i64 = asked_at
+                .get(&item)
+                .map_or(0, |claims| claims.iter().take_while(|(at, _)| *at <= until).map(|(_, n)| n).sum());
+            allotted - claimed < enough(quantity)
+        });
+        if !any_short {
+            findings.add(
+                Broken::FalselySoldOut,
+                format!("{problem} for {:?} of {:?}", attempt.lines, attempt.purchase),
+            );
+        }
+    }
+}
+
+/// For each item, the units of every order there ever was, by when it was first asked for (µs).
+fn units_by_first_request<'a>(view: &View<'a>) -> BTreeMap<(String, String), Vec<(u64, i64)>> {
+    let mut by_item: BTreeMap<_, Vec<(u64, i64)>> = BTreeMap::new();
+    let mut add = |sale: &str, lines: &Lines, at: u64| {
+        for (sku, &units) in lines {
+            by_item.entry((sale.to_owned(), sku.clone())).or_default().push((at, i64::from(units)));
+        }
+    };
+    for order in &view.stored.orders {
+        // Planted: from the beginning, as far as anybody knows.
+        let first = view.attempts.get(&order.purchase).map_or(0, |attempts| attempts[0].from_us);
+        add(&order.purchase.sale, &order.lines, first);
+    }
+    for letter in &view.stored.dead_letters {
+        add(letter.sale.as_deref().unwrap_or_default(), &letter.lines, 0);
+    }
+    for attempt in &view.history.attempts {
+        // Destroyed, or lost: an order that was told and is no longer there took its units all the same.
+        if let Outcome::Order { id, new: true } = &attempt.outcome
+            && !view.by_id.contains_key(id.as_str())
+        {
+            add(&attempt.purchase.sale, &attempt.lines, attempt.from_us);
+        }
+    }
+    for (id, lines) in view.injected.destroyed.iter().filter(|(id, _)| !view.by_id.contains_key(id.as_str()))
+    {
+        if !view.history.attempts.iter().any(|attempt| attempt.order() == Some(id)) {
+            let sales: BTreeSet<&str> = view.stored.items.keys().map(|(sale, _)| sale.as_str()).collect();
+            sales.into_iter().for_each(|sale| add(sale, lines, 0));
+        }
+    }
+    by_item.values_mut().for_each(|claims| claims.sort_unstable());
+    by_item
+}
+
+fn items(view: &View<'_>, findings: &mut Findings) {
+    let mut active: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for order in view.stored.orders.iter().filter(|order| order.cancelled.is_none()) {
+        for (sku, &units) in &order.lines {
+            *active.entry((&order.purchase.sale, sku)).or_default() += i64::from(units);
+        }
+    }
+    let mut dead: BTreeMap<(&str, &str), i64> = BTreeMap::new();
+    for letter in &view.stored.dead_letters {
+        for (sku, &units) in &letter.lines {
+            *dead.entry((letter.sale.as_deref().unwrap_or_default(), sku)).or_default() += i64::from(units);
+        }
+    }
+    for ((sale, sku), item) in &view.stored.items {
+        let key = (sale.as_str(), sku.as_str());
+        let units = active.get(&key).copied().unwrap_or(0);
+        if units > item.allotted {
+            findings.add(Broken::Oversold, format!("{sale} {sku}: {units} active of {}", item.allotted));
+        }
+        if units != item.sold {
+            findings
+                .add(Broken::Leaked, format!("{sale} {sku}: {units} active, {} counted as sold", item.sold));
+        }
+        let dead = dead.get(&key).copied().unwrap_or(0);
+        match item.in_redis {
+            Some(stock) if stock + units + dead == item.allotted => {}
+            stock => findings.add(
+                Broken::Leaked,
+                format!(
+                    "{sale} {sku}: redis {stock:?} + active {units} + dead {dead}, allotted {}",
+                    item.allotted
+                ),
+            ),
+        }
+    }
+}
+
+fn at_rest(stored: &Stored, findings: &mut Findings) {
+    if stored.unsettled > 0 {
+        findings
+            .add(Broken::Stuck, format!("{} entries or changes of stock are not settled", stored.unsettled));
+    }
+    if stored.closed > 0 {
+        findings.add(Broken::Stuck, format!("{} partitions do not open", stored.closed));
+    }
+    for _ in 0..stored.oversold_polls {
+        findings.add(Broken::Oversold, "seen in postgres during the run");
+    }
+    for _ in 0..stored.deadlocks {
+        findings.add(Broken::Deadlock, "postgres broke a deadlock");
+    }
+}
+
+#[cfg(test)]
+#[path = "checker_tests.rs"]
+mod tests;

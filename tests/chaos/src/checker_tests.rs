@@ -1,0 +1,213 @@
+//! Small histories, made by hand: each promise is seen broken once.
+
+use super::*;
+use crate::stored::{DeadLetter, StoredItem};
+
+fn lines(units: u32) -> Lines {
+    Lines::from([("TEE".to_owned(), units)])
+}
+
+fn purchase(key: &str) -> Purchase {
+    Purchase { sale: "s".into(), buyer: "b".into(), key: key.into() }
+}
+
+fn attempt(key: &str, from_us: u64, outcome: Outcome) -> Attempt {
+    Attempt { from_us, to_us: Some(from_us + 10), purchase: purchase(key), lines: lines(1), outcome }
+}
+
+fn told(id: &str, new: bool) -> Outcome {
+    Outcome::Order { id: id.into(), new }
+}
+
+fn refused(status: u16, problem: &str) -> Outcome {
+    Outcome::Refused { status, problem: problem.into() }
+}
+
+fn unknown() -> Outcome {
+    Outcome::Unknown { why: "503 indeterminate".into() }
+}
+
+fn order(id: &str, key: &str) -> StoredOrder {
+    StoredOrder { id: id.into(), purchase: purchase(key), lines: lines(1), cancelled: None }
+}
+
+/// A run in which these orders are stored, and everything else is as it must be.
+fn at_rest_with(allotted: i64, orders: Vec<StoredOrder>) -> Stored {
+    let active = orders.iter().filter(|order| order.cancelled.is_none());
+    let sold: i64 = active.map(|order| order.lines.values().map(|n| i64::from(*n)).sum::<i64>()).sum();
+    let item = StoredItem { allotted, sold, in_redis: Some(allotted - sold) };
+    Stored {
+        orders,
+        items: BTreeMap::from([(("s".to_owned(), "TEE".to_owned()), item)]),
+        ..Stored::default()
+    }
+}
+
+fn judged(attempts: Vec<Attempt>, stored: &Stored) -> Findings {
+    check(&History { attempts }, stored, &Injected::default())
+}
+
+/// The kinds that were found.
+fn broken(attempts: Vec<Attempt>, stored: &Stored) -> Vec<Broken> {
+    judged(attempts, stored).broken.into_keys().collect()
+}
+
+#[test]
+fn a_good_run_is_clean() {
+    let attempts = vec![
+        attempt("1", 0, unknown()),
+        attempt("1", 20, told("A", true)),
+        attempt("1", 40, told("A", false)),
+        Attempt { lines: lines(2), ..attempt("1", 60, refused(422, "idempotency-key-reused")) },
+        attempt("2", 80, told("B", true)),
+        attempt("3", 100, refused(409, "sold-out")),
+        attempt("1", 120, told("A", false)),
+    ];
+    let findings = judged(attempts, &at_rest_with(2, vec![order("A", "1"), order("B", "2")]));
+    assert!(findings.is_clean(), "{findings:?}");
+    assert_eq!((findings.acknowledged, findings.destroyed), (2, 0));
+}
+
+#[test]
+fn an_order_that_is_nowhere_is_lost() {
+    let attempts = || vec![attempt("1", 0, told("A", true))];
+    let mut stored = at_rest_with(5, Vec::new());
+    assert_eq!(broken(attempts(), &stored), [Broken::Lost]);
+    // In the log, but never persisted: not lost, and not done.
+    stored.in_log.insert("A".into());
+    assert_eq!(broken(attempts(), &stored), [Broken::Stuck]);
+    // Among the dead letters: visible, and its units accounted for.
+    let letter = DeadLetter { order: "A".into(), lines: lines(1), sale: Some("s".into()) };
+    stored.dead_letters.push(letter);
+    stored.items.values_mut().for_each(|item| item.in_redis = Some(4));
+    assert_eq!(broken(attempts(), &stored), []);
+}
+
+#[test]
+fn what_the_injector_destroyed_is_counted_apart() {
+    let injected =
+        Injected { destroyed: BTreeMap::from([("A".to_owned(), lines(1))]), ..Injected::default() };
+    let history = |second| History {
+        attempts: vec![attempt("1", 0, told("A", true)), attempt("1", 50, told(second, true))],
+    };
+    // The retry made a new order, since the first is gone with the storage.
+    let stored = at_rest_with(5, vec![order("B", "1")]);
+    let findings = check(&history("B"), &stored, &injected);
+    assert!(findings.is_clean(), "{findings:?}");
+    assert_eq!(findings.destroyed, 1);
+    // Anything else that is missing is lost all the same.
+    let findings = check(&history("C"), &at_rest_with(5, Vec::new()), &injected);
+    assert_eq!(findings.count(Broken::Lost), 1);
+}
+
+#[test]
+fn an_order_that_nobody_asked_for_is_a_ghost() {
+    assert_eq!(broken(Vec::new(), &at_rest_with(5, vec![order("A", "1")])), [Broken::Ghost]);
+    let other_units = StoredOrder { lines: lines(3), ..order("A", "1") };
+    let attempts = vec![attempt("1", 0, unknown())];
+    assert_eq!(broken(attempts, &at_rest_with(5, vec![other_units])), [Broken::Ghost]);
+}
+
+#[test]
+fn a_unit_that_postgres_refuses_is_a_phantom() {
+    let cancelled = StoredOrder { cancelled: Some("over_allotment".into()), ..order("A", "1") };
+    let attempts = vec![attempt("1", 0, told("A", true))];
+    assert_eq!(broken(attempts, &at_rest_with(5, vec![cancelled])), [Broken::Phantom]);
+}
+
+#[test]
+fn one_key_has_one_order() {
+    let told_two = vec![attempt("1", 0, told("A", true)), attempt("1", 20, told("B", true))];
+    let cancelled = StoredOrder { cancelled: Some("duplicate".into()), ..order("B", "1") };
+    assert_eq!(broken(told_two, &at_rest_with(5, vec![order("A", "1"), cancelled])), [Broken::Duplicate]);
+    let told_once = vec![attempt("1", 0, told("A", true))];
+    assert_eq!(
+        broken(told_once, &at_rest_with(5, vec![order("A", "1"), order("B", "1")])),
+        [Broken::Duplicate]
+    );
+}
+
+#[test]
+fn more_than_the_allotment_is_oversold() {
+    let attempts = || vec![attempt("1", 0, told("A", true)), attempt("2", 0, told("B", true))];
+    let stored = at_rest_with(1, vec![order("A", "1"), order("B", "2")]);
+    assert_eq!(broken(attempts(), &stored), [Broken::Oversold]);
+    let seen = Stored { oversold_polls: 1, ..at_rest_with(2, vec![order("A", "1"), order("B", "2")]) };
+    assert_eq!(broken(attempts(), &seen), [Broken::Oversold]);
+}
+
+#[test]
+fn units_that_do_not_add_up_have_leaked() {
+    let attempts = || vec![attempt("1", 0, told("A", true))];
+    for (in_redis, sold) in [(Some(3), 1), (Some(5), 1), (None, 1), (Some(4), 2)] {
+        let mut stored = at_rest_with(5, vec![order("A", "1")]);
+        stored.items.values_mut().for_each(|item| (item.in_redis, item.sold) = (in_redis, sold));
+        assert_eq!(broken(attempts(), &stored), [Broken::Leaked], "{in_redis:?} {sold}");
+    }
+}
+
+#[test]
+fn what_does_not_come_to_rest_is_stuck() {
+    let unsettled = Stored { unsettled: 1, ..at_rest_with(5, Vec::new()) };
+    assert_eq!(broken(Vec::new(), &unsettled), [Broken::Stuck]);
+    let closed = Stored { closed: 1, ..at_rest_with(5, Vec::new()) };
+    assert_eq!(broken(Vec::new(), &closed), [Broken::Stuck]);
+}
+
+#[test]
+fn sold_out_is_said_only_where_all_could_be_claimed() {
+    let early = |problem| vec![attempt("2", 0, refused(409, problem)), attempt("1", 100, told("A", true))];
+    let stored = at_rest_with(1, vec![order("A", "1")]);
+    // The last unit was claimed only after this was said.
+    assert_eq!(broken(early("sold-out"), &stored), [Broken::FalselySoldOut]);
+    assert_eq!(broken(early("insufficient-stock"), &stored), [Broken::FalselySoldOut]);
+    // A claim in flight may have taken it.
+    let beside = vec![attempt("1", 0, told("A", true)), attempt("2", 5, refused(409, "sold-out"))];
+    assert_eq!(broken(beside, &stored), []);
+    // Two are wanted, one is left.
+    let two = Attempt { lines: lines(2), ..attempt("2", 0, refused(409, "insufficient-stock")) };
+    assert_eq!(broken(vec![two], &at_rest_with(1, Vec::new())), []);
+    // Nobody closed the sale.
+    let closed = vec![attempt("2", 0, refused(409, "closed"))];
+    assert_eq!(broken(closed, &at_rest_with(1, Vec::new())), [Broken::FalselySoldOut]);
+}
+
+#[test]
+fn a_refusal_hides_no_order() {
+    let stored = || at_rest_with(1, vec![order("A", "1")]);
+    let after = vec![attempt("1", 0, told("A", true)), attempt("1", 50, refused(409, "sold-out"))];
+    assert_eq!(broken(after, &stored()), [Broken::HiddenOrder]);
+    // Nobody but the refused attempt can have made it.
+    let alone = vec![attempt("1", 0, refused(409, "limit-reached"))];
+    assert_eq!(broken(alone, &stored()), [Broken::HiddenOrder]);
+    // The one before was left open: it may have come through after the refusal.
+    let open = vec![attempt("1", 0, unknown()), attempt("1", 50, refused(409, "limit-reached"))];
+    assert_eq!(broken(open, &stored()), []);
+    // The order came with a later attempt.
+    let later = vec![attempt("1", 0, refused(409, "limit-reached")), attempt("1", 50, told("A", true))];
+    assert_eq!(broken(later, &stored()), []);
+}
+
+#[test]
+fn a_conflict_needs_two_bodies() {
+    let one_body =
+        vec![attempt("1", 0, told("A", true)), attempt("1", 50, refused(422, "idempotency-key-reused"))];
+    assert_eq!(broken(one_body, &at_rest_with(1, vec![order("A", "1")])), [Broken::WrongConflict]);
+    let given_away = vec![
+        attempt("1", 0, told("A", true)),
+        Attempt { lines: lines(2), ..attempt("1", 50, told("A", false)) },
+    ];
+    assert_eq!(broken(given_away, &at_rest_with(1, vec![order("A", "1")])), [Broken::WrongConflict]);
+}
+
+#[test]
+fn a_deadlock_is_told() {
+    let stored = Stored { deadlocks: 1, ..at_rest_with(1, Vec::new()) };
+    assert_eq!(broken(Vec::new(), &stored), [Broken::Deadlock]);
+}
+
+#[test]
+fn each_promise_has_its_heading() {
+    let headings: BTreeSet<&str> = Broken::ALL.iter().map(|broken| broken.heading()).collect();
+    assert_eq!(headings.len(), Broken::ALL.len());
+}

@@ -1,0 +1,121 @@
+//! A buyer's browser: sends one request, and knows what its answer means.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use crate::history::{HistoryFile, Lines, Outcome, Purchase};
+
+/// Longer than a node takes to say that it does not know (claim_timeout_ms + redis_timeout_ms).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
+const READY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Sends claims, and writes down what became of them.
+#[derive(Clone)]
+pub struct Client {
+    http: HyperClient<HttpConnector, Full<Bytes>>,
+    apis: Arc<[SocketAddr]>,
+    history: Arc<HistoryFile>,
+}
+
+impl Client {
+    /// A client of these nodes.
+    pub fn new(apis: Vec<SocketAddr>, history: Arc<HistoryFile>) -> Self {
+        Self { http: http(), apis: apis.into(), history }
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.apis.len()
+    }
+
+    /// Claims, once.
+    ///
+    /// # Errors
+    /// Where the history cannot be written.
+    pub async fn claim(&self, purchase: &Purchase, lines: &Lines, node: usize) -> io::Result<Outcome> {
+        let node = node % self.apis.len();
+        let attempt = self.history.invoke(purchase, lines, node)?;
+        let sent = tokio::time::timeout(ANSWER_TIMEOUT, self.send(purchase, lines, self.apis[node])).await;
+        let outcome = match sent {
+            Ok(Ok((status, body))) => read_answer(status, &body),
+            Ok(Err(why)) => Outcome::Unknown { why },
+            Err(_) => Outcome::Unknown { why: "no answer in time".into() },
+        };
+        self.history.answer(attempt, &outcome)?;
+        Ok(outcome)
+    }
+
+    async fn send(
+        &self,
+        purchase: &Purchase,
+        lines: &Lines,
+        api: SocketAddr,
+    ) -> Result<(StatusCode, Bytes), String> {
+        let items: Vec<Value> = lines.iter().map(|(sku, n)| json!({ "sku": sku, "quantity": n })).collect();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("http://{api}/v1/sales/{}/orders", purchase.sale))
+            .header("x-buyer-id", &purchase.buyer)
+            .header("idempotency-key", &purchase.key)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(json!({ "items": items }).to_string())))
+            .map_err(|error| error.to_string())?;
+        let response = self.http.request(request).await.map_err(|error| error.to_string())?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?;
+        Ok((parts.status, body.to_bytes()))
+    }
+}
+
+/// Whether a node says that it is ready.
+pub async fn is_ready(api: SocketAddr) -> bool {
+    let Ok(uri) = format!("http://{api}/readyz").parse() else { return false };
+    let answer = tokio::time::timeout(READY_TIMEOUT, http().get(uri)).await;
+    matches!(answer, Ok(Ok(response)) if response.status() == StatusCode::OK)
+}
+
+/// Never sends a request twice by itself: what is sent is what is written down.
+fn http() -> HyperClient<HttpConnector, Full<Bytes>> {
+    HyperClient::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
+}
+
+/// What an answer means to a buyer (README, "Answers").
+fn read_answer(status: StatusCode, body: &[u8]) -> Outcome {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let problem = || {
+        let kind = body["type"].as_str().unwrap_or("no problem document");
+        kind.rsplit('/').next().unwrap_or_default().to_owned()
+    };
+    match (status.as_u16(), body["id"].as_str()) {
+        (200 | 202, Some(id)) => Outcome::Order { id: id.to_owned(), new: status == StatusCode::ACCEPTED },
+        (code @ 400..500, _) => Outcome::Refused { status: code, problem: problem() },
+        (code, _) => Outcome::Unknown { why: format!("{code} {}", problem()) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_problem_of_the_request_is_a_refusal() {
+        let refused = read_answer(StatusCode::CONFLICT, br#"{"type":"/problems/sold-out"}"#);
+        assert_eq!(refused, Outcome::Refused { status: 409, problem: "sold-out".into() });
+        let unknown = read_answer(StatusCode::SERVICE_UNAVAILABLE, br#"{"type":"/problems/indeterminate"}"#);
+        assert!(matches!(unknown, Outcome::Unknown { .. }));
+        // A 202 that was cut short tells of no order.
+        assert!(matches!(read_answer(StatusCode::ACCEPTED, br#"{"id":"01"#), Outcome::Unknown { .. }));
+        let order = read_answer(StatusCode::OK, br#"{"id":"01X"}"#);
+        assert_eq!(order, Outcome::Order { id: "01X".into(), new: false });
+    }
+}

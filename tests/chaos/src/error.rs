@@ -1,0 +1,44 @@
+//! Why a run could not go on. A broken promise is no error: it is a finding.
+
+use doorbuster::catalogue::StoreError;
+use doorbuster::redis::RedisError;
+use doorbuster::servers::ServersError;
+
+/// The run itself failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// A private server.
+    #[error(transparent)]
+    Servers(#[from] ServersError),
+    /// Postgres, asked by the test itself.
+    #[error("postgres: {0}")]
+    Postgres(#[from] tokio_postgres::Error),
+    /// Redis, asked by the test itself.
+    #[error("redis: {0}")]
+    Redis(#[from] RedisError),
+    /// A sale could not be made.
+    #[error("catalogue: {0}")]
+    Catalogue(#[from] StoreError),
+    /// A file or a process.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Something that must happen did not.
+    #[error("not in time: {0}")]
+    NotInTime(String),
+    /// A test asked for what cannot be.
+    #[error("{0}")]
+    Setup(String),
+}
+
+impl ChaosError {
+    /// For `map_err`.
+    pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Io { doing, source }
+    }
+}

@@ -1,0 +1,253 @@
+//! Redis answers, and what it held is gone or old.
+//!
+//! Where storage itself is destroyed, orders that only the log knew go with it, and no engine can bring them back. The
+//! injector reads them in the same atomic step: they are `destroyed`, and nothing else may be missing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use doorbuster::log::{LogEntry, read_entries};
+use doorbuster::order_id::OrderId;
+use doorbuster::redis::{GROUP, Keys};
+use fred::types::Value;
+
+use crate::ChaosError;
+use crate::deployment::Deployment;
+use crate::fault::{Evidence, Fault, Scene};
+use crate::history::Lines;
+use crate::node_process::Role;
+
+/// Reads what is not settled, then does what it is told, in one step.
+/// KEYS: log.  ARGV: group, command, its arguments.  Reply: the entries.
+const READ_THEN_DESTROY: &str = r"
+local entries = {}
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  local last = '0-0'
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+    local info = {}
+    for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
+    if info['name'] == ARGV[1] then
+      last = info['last-delivered-id']
+      for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100000)) do
+        local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])[1]
+        if entry then entries[#entries + 1] = entry end
+      end
+    end
+  end
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. last, '+')) do entries[#entries + 1] = entry end
+end
+if ARGV[2] then redis.call(unpack(ARGV, 2)) end
+return entries";
+
+/// How Redis loses something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Everything.
+    FlushAll,
+    /// The scripts.
+    ScriptFlush,
+    /// The log.
+    LogDeleted,
+    /// All of the log but its last entry, persisted or not.
+    LogTrimmed,
+    /// A sale's stock.
+    StockDeleted,
+    /// A sale's buyers and their keys.
+    BuyersDeleted,
+    /// The partition's state.
+    MetaDeleted,
+    /// The workers' place in the log.
+    GroupDestroyed,
+}
+
+/// Redis loses something while it sells.
+pub struct DataLoss {
+    loss: Loss,
+    epoch: i64,
+}
+
+impl DataLoss {
+    /// A fault for one event.
+    pub fn new(loss: Loss) -> Self {
+        Self { loss, epoch: 0 }
+    }
+
+    fn command(&self, sale: &str) -> Vec<String> {
+        let words: &[&str] = match self.loss {
+            Loss::FlushAll => &["FLUSHALL"],
+            // Not allowed within a script.
+            Loss::ScriptFlush => &[],
+            Loss::LogDeleted => &["DEL", "{p0}:log"],
+            Loss::LogTrimmed => &["XTRIM", "{p0}:log", "MAXLEN", "=", "1"],
+            Loss::StockDeleted => return vec!["DEL".into(), format!("{{p0}}:sale:{sale}")],
+            Loss::BuyersDeleted => return vec!["DEL".into(), format!("{{p0}}:sale:{sale}:buyers")],
+            Loss::MetaDeleted => &["DEL", "{p0}:meta"],
+            Loss::GroupDestroyed => &["XGROUP", "DESTROY", "{p0}:log", GROUP],
+        };
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    /// Whether entries that nobody has persisted go with it.
+    fn takes_entries(&self) -> bool {
+        matches!(self.loss, Loss::FlushAll | Loss::LogDeleted | Loss::LogTrimmed)
+    }
+}
+
+#[async_trait]
+impl Fault for DataLoss {
+    fn kind(&self) -> &'static str {
+        match self.loss {
+            Loss::FlushAll => "flushall",
+            Loss::ScriptFlush => "script_flush",
+            Loss::LogDeleted => "log_deleted",
+            Loss::LogTrimmed => "log_trimmed_too_early",
+            Loss::StockDeleted => "stock_deleted",
+            Loss::BuyersDeleted => "buyers_deleted",
+            Loss::MetaDeleted => "meta_deleted",
+            Loss::GroupDestroyed => "group_destroyed",
+        }
+    }
+
+    async fn inject(
+        &mut self,
+        deployment: &mut Deployment,
+        scene: &mut Scene,
+    ) -> Result<Evidence, ChaosError> {
+        self.epoch = epoch(deployment).await?;
+        let taken = read_then_destroy(deployment, &self.command(&scene.sales[0])).await?;
+        if self.loss == Loss::ScriptFlush {
+            deployment.redis_command("SCRIPT", &["FLUSH"]).await?;
+        }
+        let what = format!("{} entries were not settled", taken.len());
+        if self.takes_entries() {
+            scene.injected.destroyed.extend(taken);
+        }
+        Ok(Evidence { fired: false, what })
+    }
+
+    async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
+        // Nothing to do: the keeper notices by itself, and opens anew.
+        let before = self.epoch;
+        for _ in 0..500 {
+            if epoch(deployment).await? > before {
+                return Ok(Evidence::seen(true, "opened under a new epoch"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Evidence::seen(false, "no keeper has opened anew within 10 s"))
+    }
+}
+
+/// Redis comes back with the data of some moments ago, as from a backup.
+pub struct OlderDump {
+    /// Whether the keepers stand still meanwhile: then nothing but the fence itself keeps the partition closed.
+    keepers_frozen: bool,
+    older: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl OlderDump {
+    /// A fault for one event.
+    pub fn new(keepers_frozen: bool) -> Self {
+        Self { keepers_frozen, older: Vec::new() }
+    }
+}
+
+#[async_trait]
+impl Fault for OlderDump {
+    fn kind(&self) -> &'static str {
+        if self.keepers_frozen { "older_dump_keepers_frozen" } else { "older_dump" }
+    }
+
+    async fn inject(
+        &mut self,
+        deployment: &mut Deployment,
+        scene: &mut Scene,
+    ) -> Result<Evidence, ChaosError> {
+        let dir = deployment.dir().join("redis").join("appendonlydir");
+        self.older = read_files(&dir)?;
+        tokio::time::sleep(Duration::from_millis(scene.random.u64(200..800))).await;
+        // Nothing new is accepted between the look and the kill.
+        let apis = deployment.of_role(Role::Api);
+        for &api in &apis {
+            deployment.nodes[api].freeze()?;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let taken = read_then_destroy(deployment, &[]).await?;
+        let orders = taken.len();
+        scene.injected.destroyed.extend(taken);
+        deployment.redis.kill().await?;
+        if self.keepers_frozen {
+            for worker in deployment.of_role(Role::Worker) {
+                deployment.nodes[worker].freeze()?;
+            }
+        }
+        let newer: usize = read_files(&dir)?.iter().map(|(_, content)| content.len()).sum();
+        let older: usize = self.older.iter().map(|(_, content)| content.len()).sum();
+        for (path, content) in &self.older {
+            std::fs::write(path, content).map_err(ChaosError::io("put an older file back"))?;
+        }
+        for api in apis {
+            deployment.nodes[api].thaw()?;
+        }
+        deployment.redis.restart().await?;
+        let what =
+            format!("{} bytes of the log were gone, with {orders} orders", newer.saturating_sub(older));
+        Ok(Evidence::seen(newer > older, what))
+    }
+
+    async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
+        if self.keepers_frozen {
+            for worker in deployment.of_role(Role::Worker) {
+                deployment.nodes[worker].thaw()?;
+            }
+        }
+        Ok(Evidence::not_yet())
+    }
+}
+
+fn read_files(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>, ChaosError> {
+    let read = || -> std::io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        std::fs::read_dir(dir)?
+            .map(|entry| {
+                let path = entry?.path();
+                let content = std::fs::read(&path)?;
+                Ok((path, content))
+            })
+            .collect()
+    };
+    read().map_err(ChaosError::io("read the append-only files"))
+}
+
+/// The epoch of the first partition.
+pub(super) async fn epoch(deployment: &Deployment) -> Result<i64, ChaosError> {
+    let query = "SELECT epoch FROM partitions WHERE partition = 0";
+    Ok(deployment.sql().await?.query_one(query, &[]).await?.get(0))
+}
+
+/// The orders of every partition that are not settled, read in the same step as the command (on the first partition).
+pub(super) async fn read_then_destroy(
+    deployment: &Deployment,
+    command: &[String],
+) -> Result<BTreeMap<String, Lines>, ChaosError> {
+    let redis = deployment.connect_redis().await?;
+    let mut orders = BTreeMap::new();
+    for partition in deployment.partitions() {
+        let keys = Keys::new(partition);
+        let mut args: Vec<Value> =
+            vec![READ_THEN_DESTROY.into(), 1.into(), keys.log.clone().into(), GROUP.into()];
+        if partition.number() == 0 {
+            args.extend(command.iter().map(|word| Value::from(word.as_str())));
+        }
+        let reply = redis.command("EVAL", &keys.meta, args).await?;
+        for entry in read_entries(reply)? {
+            if let Ok(LogEntry::Order(order)) = entry.decode() {
+                let lines = order.lines.iter().map(|(sku, n)| (sku.as_str().to_owned(), *n)).collect();
+                orders.insert(OrderId::new(entry.id, partition, order.mark).to_string(), lines);
+            }
+        }
+    }
+    redis.close().await;
+    Ok(orders)
+}

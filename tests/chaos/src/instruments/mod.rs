@@ -1,0 +1,1 @@
+//! Tools that break what lies between and below the processes.

@@ -1,0 +1,72 @@
+//! What the servers hold once a fault is over, as the checker looks at it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::history::{Lines, Purchase};
+
+/// An order in Postgres.
+#[derive(Clone, Debug)]
+pub struct StoredOrder {
+    /// Its id, as buyers are told it.
+    pub id: String,
+    /// Whose.
+    pub purchase: Purchase,
+    /// Units asked for.
+    pub lines: Lines,
+    /// Why it was cancelled; `None` while it is active.
+    pub cancelled: Option<String>,
+}
+
+/// One item of a sale, all partitions together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoredItem {
+    /// Units that there are.
+    pub allotted: i64,
+    /// Units that Postgres counts as sold.
+    pub sold: i64,
+    /// Units that Redis would still sell; `None` where a partition does not know.
+    pub in_redis: Option<i64>,
+}
+
+/// An order that was not persisted as it stands.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The id that it would have as an order.
+    pub order: String,
+    /// Its units, where they can be read.
+    pub lines: Lines,
+    /// Its sale, where it can be read.
+    pub sale: Option<String>,
+}
+
+/// Everything that is looked at.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// All orders of the sales under test.
+    pub orders: Vec<StoredOrder>,
+    /// Items by sale and SKU.
+    pub items: BTreeMap<(String, String), StoredItem>,
+    /// Dead letters that nobody has ended.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Ids of orders that the log holds.
+    pub in_log: BTreeSet<String>,
+    /// Entries not settled, changes of stock not come back, when the patience was over.
+    pub unsettled: u64,
+    /// Items that were seen oversold during the run.
+    pub oversold_polls: u64,
+    /// Deadlocks that Postgres broke.
+    pub deadlocks: u64,
+    /// Partitions that were not open when the patience was over.
+    pub closed: u64,
+}
+
+/// What the injector itself did to orders, so that it is not held against the engine.
+#[derive(Clone, Debug, Default)]
+pub struct Injected {
+    /// Orders that storage itself lost: read, in the same step that destroyed them, from a log not yet persisted.
+    pub destroyed: BTreeMap<String, Lines>,
+    /// Purchases that the injector wrote into the log with its own hand.
+    pub planted: BTreeSet<Purchase>,
+    /// The fault is one of which a loss is measured, not forbidden (a failover without `ack = "replica"`).
+    pub loss_is_allowed: bool,
+}

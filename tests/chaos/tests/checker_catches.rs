@@ -1,0 +1,68 @@
+//! The checker is only worth what it notices: with each protection of the engine taken out it must find a broken promise.
+//! The same events on a sound engine are clean (`make chaos-short`).
+
+use std::collections::BTreeSet;
+
+use chaos::checker::Broken;
+use chaos::deployment::{Deployment, DeploymentOptions};
+use chaos::{event, faults};
+use tokio::sync::Mutex;
+
+/// One deployment at a time: each is six processes and traffic.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+/// What depends on a moment may need another try.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=4;
+
+/// What is found in events of `kind` on an engine without this protection.
+async fn found_without(protection: &str, kind: &str, wanted: &[Broken]) {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let mut found = BTreeSet::new();
+    for seed in SEEDS {
+        let failpoints = format!("{protection}=return");
+        let options = DeploymentOptions { failpoints, ..DeploymentOptions::default() };
+        let mut deployment = Deployment::start(options).await.unwrap();
+        let fault = faults::of_kind(kind).unwrap();
+        let report = event::run(&mut deployment, fault, seed, "sale").await.unwrap();
+        println!("{protection}, {kind}, seed {seed}: {:#?}", report.findings);
+        found.extend(report.findings.broken.into_keys());
+        if wanted.iter().any(|broken| found.contains(broken)) {
+            return;
+        }
+    }
+    panic!(
+        "without its protection ({protection}) {kind} passes, or shows something else: {found:?}, not {wanted:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_are_settled_before_the_commit() {
+    let kind = "workers_killed_with_backlog";
+    found_without("settle_before_commit", kind, &[Broken::Lost]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opening_that_forgets_entries_in_flight() {
+    let kind = "workers_killed_with_backlog";
+    found_without("opening_without_drain", kind, &[Broken::Lost, Broken::Stuck]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_whose_rows_are_not_sorted() {
+    found_without("unsorted_batch", "delivered_twice", &[Broken::Deadlock]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_that_are_loaded_where_redis_does_not_know_them() {
+    found_without("load_on_noscript", "older_dump_keepers_frozen", &[Broken::Duplicate]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_looked_up_after_the_stock() {
+    let wanted = [Broken::HiddenOrder, Broken::Leaked];
+    found_without("idempotency_after_decrement", "api_killed", &wanted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_stock_without_its_guard() {
+    found_without("release_without_guard", "persisting_held_back", &[Broken::Leaked]).await;
+}
