@@ -229,8 +229,8 @@ impl PrivateRedis {
     }
 }
 
-/// Waits for PONG; gives the process back, or ends it by dropping it.
-async fn wait_until_ready(
+/// Waits for PONG of Redis or Sentinel; gives the process back, or ends it by dropping it.
+pub(super) async fn wait_until_ready(
     mut process: ServerProcess,
     host: IpAddr,
     port: u16,

@@ -44,10 +44,10 @@ pub enum InstrumentError {
     #[error(transparent)]
     Servers(#[from] ServersError),
     /// A Redis or Sentinel did not answer as asked.
-    #[error("Redis on port {port}: {source}")]
+    #[error("Redis at {server}: {source}")]
     Redis {
-        /// Its port on 127.0.0.1.
-        port: u16,
+        /// Its address.
+        server: std::net::SocketAddr,
         /// The client's error.
         #[source]
         source: fred::error::Error,

@@ -60,13 +60,8 @@ impl Control {
     pub(super) fn create(dir: &Path) -> Result<Self, InstrumentError> {
         let path = dir.join("control");
         let doing = || InstrumentError::io(format!("create {}", path.display()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(doing())?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path).map_err(doing())?;
         file.set_len(FILES_AT + (FILES_MAX * WORDS_PER_FILE * WORD) as u64).map_err(doing())?;
         file.set_permissions(std::fs::Permissions::from_mode(0o666)).map_err(doing())?;
         Ok(Self { file })
@@ -95,7 +90,9 @@ impl Control {
 
     pub(super) fn files(&self) -> Result<Vec<FollowedFile>, InstrumentError> {
         let mut bytes = vec![0u8; FILES_MAX * WORDS_PER_FILE * WORD];
-        self.file.read_exact_at(&mut bytes, FILES_AT).map_err(InstrumentError::io("read the shim's table"))?;
+        self.file
+            .read_exact_at(&mut bytes, FILES_AT)
+            .map_err(InstrumentError::io("read the shim's table"))?;
         let words: Vec<u64> =
             bytes.as_chunks::<WORD>().0.iter().map(|word| u64::from_ne_bytes(*word)).collect();
         let files = words.as_chunks::<WORDS_PER_FILE>().0.iter();

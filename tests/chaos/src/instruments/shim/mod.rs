@@ -44,8 +44,9 @@ pub struct Shim {
 }
 
 impl Shim {
-    /// Compiles the shim into `dir`, which is made, for processes that keep their files below `root`. The
-    /// server's user must be able to reach both.
+    /// Compiles the shim into `dir`, which is made, for processes that keep files below `root`, a directory that the
+    /// server may make itself. Only those are followed: Redis' `appendonlydir`, say, without its log file beside it.
+    /// The server's user must be able to reach both.
     ///
     /// # Errors
     /// [`InstrumentError::Unavailable`] on another system than Linux with glibc, or without a C compiler;
@@ -59,14 +60,9 @@ impl Shim {
         // The server's user makes its journals there.
         std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777))
             .map_err(InstrumentError::io(format!("open {} to the server's user", state.display())))?;
-        std::fs::create_dir_all(root).map_err(InstrumentError::io(format!("create {}", root.display())))?;
-        // The shim compares with what /proc says, which knows no symlinks.
-        let canonical = |path: &Path| {
-            path.canonicalize().map_err(InstrumentError::io(format!("find the path of {}", path.display())))
-        };
-        let library = compile(&source, &dir.join("fault-shim.so"))?;
-        let (state, root) = (canonical(&state)?, canonical(root)?);
-        Ok(Self { library: canonical(&library)?, control: Control::create(&state)?, state, root })
+        let library = canonical(&compile(&source, &dir.join("fault-shim.so"))?)?;
+        let state = canonical(&state)?;
+        Ok(Self { library, control: Control::create(&state)?, state, root: future_path(root)? })
     }
 
     /// The environment under which a server is under this shim.
@@ -120,9 +116,25 @@ impl Shim {
     }
 }
 
+/// The shim compares with what /proc says, which knows no symlinks.
+fn canonical(path: &Path) -> Result<PathBuf, InstrumentError> {
+    path.canonicalize().map_err(InstrumentError::io(format!("find the path of {}", path.display())))
+}
+
+/// As [`canonical`], of what will be made in a directory that is made here.
+fn future_path(path: &Path) -> Result<PathBuf, InstrumentError> {
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => {
+            std::fs::create_dir_all(parent)
+                .map_err(InstrumentError::io(format!("create {}", parent.display())))?;
+            Ok(canonical(parent)?.join(name))
+        }
+        _ => canonical(path),
+    }
+}
+
 fn compile(source: &Path, library: &Path) -> Result<PathBuf, InstrumentError> {
-    let unavailable =
-        |reason: String| InstrumentError::Unavailable { instrument: INSTRUMENT, reason };
+    let unavailable = |reason: String| InstrumentError::Unavailable { instrument: INSTRUMENT, reason };
     if !cfg!(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64")) {
         return Err(unavailable("it needs 64-bit Linux with glibc".to_owned()));
     }

@@ -71,8 +71,10 @@ fn undo_file(file: &FollowedFile, path: &Path, journals: &Path) -> std::io::Resu
         false => Vec::new(),
     };
     let records = match from < to {
-        true => parse_records(journal.get(from as usize..to as usize).ok_or(std::io::ErrorKind::UnexpectedEof)?)
-            .ok_or(std::io::ErrorKind::InvalidData)?,
+        true => {
+            parse_records(journal.get(from as usize..to as usize).ok_or(std::io::ErrorKind::UnexpectedEof)?)
+                .ok_or(std::io::ErrorKind::InvalidData)?
+        }
         false => Vec::new(),
     };
     let target = File::options().write(true).open(path)?;
