@@ -7,10 +7,11 @@
 # Does nothing where all of it is there. Never asks a question of its own; sudo may ask for a
 # password at a terminal.
 #
-#   deploy/install-deps.sh [--dry-run] [--build-only]
+#   deploy/install-deps.sh [--dry-run] [--build-only] [--chaos]
 #
 #   --dry-run     print the commands instead of running them
 #   --build-only  leave the servers out (they run in containers)
+#   --chaos       also what cutting a server off its network takes (ip)
 #
 # Debian starts a packaged service when it is installed, and this script lets it: a policy-rc.d
 # would hold only until the next boot, and one left behind by an interrupted run would silently
@@ -23,12 +24,14 @@ set -eu
 root=${DOORBUSTER_DEPS_ROOT:-}
 dry_run=false
 servers=true
+chaos=false
 for argument in "$@"; do
     case $argument in
         --dry-run) dry_run=true ;;
         --build-only) servers=false ;;
+        --chaos) chaos=true ;;
         *)
-            echo "install-deps: unknown option $argument; known are --dry-run and --build-only" >&2
+            echo "install-deps: unknown option $argument; known are --dry-run, --build-only and --chaos" >&2
             exit 2
             ;;
     esac
@@ -76,6 +79,7 @@ find_missing() {
     have cc || missing="$missing cc"
     have curl || missing="$missing curl"
     have make || missing="$missing make"
+    ! $chaos || have ip || missing="$missing ip"
 }
 
 find_package_manager() {
@@ -94,6 +98,9 @@ package() {
         pacman:redis) echo valkey ;;
         dnf:postgresql | zypper:postgresql) echo postgresql-server ;;
         brew:postgresql) echo postgresql@17 ;;
+        dnf:ip) echo iproute ;;
+        brew:ip) echo iproute2mac ;;
+        *:ip) echo iproute2 ;;
         *:cc) echo gcc ;;
         *) echo "$1" ;;
     esac

@@ -88,6 +88,19 @@ fn each_package_manager_has_its_own_names() {
 }
 
 #[test]
+fn what_only_chaos_needs_is_installed_only_for_it() {
+    let mut stubs = PRESENT.to_vec();
+    stubs.extend([ROOT, ("apt-get", FORBIDDEN)]);
+    let without = install_deps(&commands(&stubs), &[]);
+    assert!(without.status.success() && without.stdout.is_empty());
+    let with = stdout(&install_deps(&commands(&stubs), &["--dry-run", "--chaos"]));
+    assert!(with.ends_with("--no-install-recommends iproute2\n"), "{with}");
+    stubs.push(("ip", ""));
+    let there = install_deps(&commands(&stubs), &["--chaos"]);
+    assert!(there.status.success() && there.stdout.is_empty());
+}
+
+#[test]
 fn servers_that_are_too_old_count_as_missing() {
     let mut stubs = PRESENT.to_vec();
     stubs[0].1 = "echo Redis server v=6.2.14 sha=00000000:0";

@@ -19,6 +19,7 @@ mod ports;
 mod postgres;
 mod process;
 mod redis;
+mod sentinel;
 mod user;
 
 pub use data_dir::dev_data_dir;
@@ -26,3 +27,4 @@ pub use error::ServersError;
 pub use ports::free_port;
 pub use postgres::{PostgresOptions, PrivatePostgres};
 pub use redis::{PrivateRedis, RedisOptions};
+pub use sentinel::{PrivateSentinel, SentinelOptions};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -50,6 +50,8 @@ pub struct PostgresOptions {
     pub port: Option<u16>,
     /// More settings, as (name, value); they win over ours.
     pub extra_settings: Vec<(String, String)>,
+    /// More environment variables of the server.
+    pub env: Vec<(OsString, OsString)>,
 }
 
 /// A PostgreSQL server that is ours alone. Dropping it ends the server.
@@ -97,6 +99,21 @@ impl PrivatePostgres {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// PostgreSQL's own data directory.
+    #[must_use]
+    pub fn pgdata(&self) -> &Path {
+        &self.cluster.pgdata
+    }
+
+    /// Directory with the binaries of this installation.
+    #[must_use]
+    pub fn bin_dir(&self) -> PathBuf {
+        // Behind a link in a directory of PATH, which need not have links to the other binaries.
+        let postgres = &self.cluster.binaries.postgres;
+        let postgres = postgres.canonicalize().unwrap_or_else(|_| postgres.clone());
+        postgres.parent().map(Path::to_path_buf).unwrap_or_default()
     }
 
     /// Process id of the postmaster; none while it is stopped.
@@ -193,6 +210,7 @@ impl PrivatePostgres {
             server: SERVER,
             program: &self.cluster.binaries.postgres,
             args: self.arguments(),
+            env: &self.options.env,
             dir: &self.cluster.home,
             log: &log.path,
             lock,

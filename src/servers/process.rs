@@ -35,6 +35,8 @@ pub(super) struct Launch<'a> {
     pub program: &'a Path,
     /// Its arguments.
     pub args: Vec<OsString>,
+    /// More environment variables.
+    pub env: &'a [(OsString, OsString)],
     /// Working directory.
     pub dir: &'a Path,
     /// File to which its output is appended.
@@ -69,6 +71,7 @@ impl ServerProcess {
             .current_dir(launch.dir)
             // Messages and numbers in logs do not depend on the operator's language.
             .env("LC_ALL", "C")
+            .envs(launch.env.iter().map(|(name, value)| (name, value)))
             .stdin(launch.lock)
             .stdout(guard.pid_channel()?)
             .stderr(Stdio::null())

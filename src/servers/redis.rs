@@ -1,7 +1,9 @@
 //! A private Redis (or Valkey) server with every durable setting on.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -27,8 +29,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 const PORT_ATTEMPTS: u32 = 5;
 
 /// What the engine demands before it accepts an order, and no snapshot beside the log.
-const SETTINGS: [(&str, &str); 10] = [
-    ("bind", "127.0.0.1"),
+const DURABLE_SETTINGS: [(&str, &str); 9] = [
     ("protected-mode", "yes"),
     ("daemonize", "no"),
     ("logfile", "\"\""),
@@ -52,6 +53,14 @@ pub struct RedisOptions {
     pub replica_of: Option<u16>,
     /// More lines for redis.conf, as (directive, the rest of the line); they win over ours.
     pub extra_args: Vec<(String, String)>,
+    /// More environment variables of the server.
+    pub env: Vec<(OsString, OsString)>,
+    /// Program and arguments put before the server's own, such as `nsenter --net=…`. It must become the
+    /// server by exec, since its process id is taken for the server's.
+    pub launcher: Vec<OsString>,
+    /// A second address to listen on, and the one at which the server is reached; only 127.0.0.1 where none is
+    /// named.
+    pub host: Option<IpAddr>,
 }
 
 /// A Redis server that is ours alone. Dropping it ends the server.
@@ -88,13 +97,31 @@ impl PrivateRedis {
     /// Address for clients.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        format!("redis://{}:{}", self.host(), self.port)
     }
 
     /// TCP port on 127.0.0.1; the same through every restart.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Address at which the server is reached.
+    #[must_use]
+    pub fn host(&self) -> IpAddr {
+        self.options.host.unwrap_or(Ipv4Addr::LOCALHOST.into())
+    }
+
+    /// Whom this server replicates from its next start on; nobody with none. A running server is told with
+    /// REPLICAOF instead, which does not outlive it: the configuration is written anew at each start.
+    pub fn set_replica_of(&mut self, primary: Option<u16>) {
+        self.options.replica_of = primary;
+    }
+
+    /// Directory with data, log and configuration.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.options.data_dir
     }
 
     /// Process id; none while it is stopped.
@@ -164,17 +191,21 @@ impl PrivateRedis {
         std::fs::write(&conf, self.conf_text())
             .map_err(ServersError::io(format!("write {}", conf.display())))?;
         let log = LogPart::begin(dir.join("redis.log"))?;
+        let mut args = self.options.launcher.clone();
+        args.extend([self.binary.clone().into(), conf.into()]);
+        let program = PathBuf::from(args.remove(0));
         let process = ServerProcess::launch(Launch {
             server: SERVER,
-            program: &self.binary,
-            args: vec![conf.into()],
+            program: &program,
+            args,
+            env: &self.options.env,
             dir,
             log: &log.path,
             lock,
             run_as: None,
             abandon: Signal::SIGTERM,
         })?;
-        self.process = Some(wait_until_ready(process, self.port, &log).await?);
+        self.process = Some(wait_until_ready(process, self.host(), self.port, &log).await?);
         Ok(())
     }
 
@@ -183,7 +214,11 @@ impl PrivateRedis {
     fn conf_text(&self) -> String {
         let mut text = String::from("# Written anew at each start.\ndir ./\n");
         let _ = writeln!(text, "port {}", self.port);
-        for (name, value) in SETTINGS {
+        match self.options.host {
+            Some(host) => drop(writeln!(text, "bind 127.0.0.1 {host}")),
+            None => text.push_str("bind 127.0.0.1\n"),
+        }
+        for (name, value) in DURABLE_SETTINGS {
             let _ = writeln!(text, "{name} {value}");
         }
         if let Some(primary) = self.options.replica_of {
@@ -196,9 +231,10 @@ impl PrivateRedis {
     }
 }
 
-/// Waits for PONG; gives the process back, or ends it by dropping it.
-async fn wait_until_ready(
+/// Waits for PONG of Redis or Sentinel; gives the process back, or ends it by dropping it.
+pub(super) async fn wait_until_ready(
     mut process: ServerProcess,
+    host: IpAddr,
     port: u16,
     log: &LogPart,
 ) -> Result<ServerProcess, ServersError> {
@@ -207,7 +243,7 @@ async fn wait_until_ready(
         if let Some(status) = process.exit_status()? {
             return Err(log.ended_early(SERVER, &status.to_string(), port));
         }
-        let (timeout, detail) = match probe(port, process.pid()).await {
+        let (timeout, detail) = match probe(host, port, process.pid()).await {
             Ok(Answer::Pong) => return Ok(process),
             Ok(Answer::Loading) => (LOAD_TIMEOUT, "loading its data".to_owned()),
             Ok(Answer::Other(line)) => (ANSWER_TIMEOUT, line),
@@ -234,9 +270,9 @@ enum Answer {
 
 /// Asks PING, and INFO for the pid: another server may have taken the port first, and its PONG
 /// would be taken for ours. Inline commands (Redis protocol specification, "Inline commands").
-async fn probe(port: u16, pid: u32) -> std::io::Result<Answer> {
+async fn probe(host: IpAddr, port: u16, pid: u32) -> std::io::Result<Answer> {
     let asked = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let mut stream = TcpStream::connect((host, port)).await?;
         stream.write_all(b"PING\r\nINFO server\r\nQUIT\r\n").await?;
         let mut reply = Vec::new();
         stream.take(PROBE_BYTES_MAX as u64).read_to_end(&mut reply).await?;
