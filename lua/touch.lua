@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
--- Writes a little, so that a WAIT behind it on the same connection covers everything that was written before: a WAIT behind
--- what only reads covers nothing.
+-- Writes a little, so that a WAIT behind it on the same connection covers everything that any connection has written
+-- before: WAIT promises that only of its own connection's writes. (Redis 7.0 keeps more than the promise: there a read
+-- would do.)
 --
 -- KEYS  1 meta
 -- Reply how often this was done

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use doorbuster::catalogue::SaleId;
-use doorbuster::config::{Ack, Millis, RedisUrl};
+use doorbuster::config::{Ack, Millis, RedisUrl, Role};
 use doorbuster::order_id::OrderId;
 use doorbuster::servers::{PrivateRedis, RedisOptions};
 use tempfile::TempDir;
@@ -85,7 +85,11 @@ impl Pair {
 async fn an_order_is_told_once_a_replica_holds_it() {
     let mut pair = Pair::start(5).await;
     let first = pair.order_of("alice", "1").await;
+    let touched = || async { pair.world.redis_says(&["HGET", "{p0}:meta", "touched"]).await };
+    let before = touched().await;
     assert_eq!(pair.order_of("alice", "1").await, first);
+    // The known order was told behind a write: by its promise, WAIT would say nothing of another connection's order.
+    assert_ne!(touched().await, before);
 
     pair.replica.pause().unwrap();
     let started = Instant::now();
@@ -98,6 +102,12 @@ async fn an_order_is_told_once_a_replica_holds_it() {
     for key in ["2", "1", "2"] {
         assert_eq!(pair.claim("alice", key, 1).await.problem(), (503, "indeterminate"), "{key}");
     }
+    // Nor by a node that has written nothing itself.
+    let other = pair.world.second_node(|settings| settings.role = Role::Api).await;
+    assert!(other.wait_ready(PATIENCE).await);
+    let retry = Client::new(other.api.unwrap()).claim(&pair.sale, "alice", "2", &[("TEE", 1)]).await;
+    assert_eq!(retry.problem(), (503, "indeterminate"), "{retry:?}");
+    other.stop().await;
     // A refusal needs nobody's memory.
     assert_eq!(pair.claim("bob", "1", 100).await.problem(), (409, "insufficient-stock"));
     assert_eq!(pair.claim("alice", "1", 2).await.problem(), (422, "idempotency-key-reused"));
@@ -183,12 +193,12 @@ async fn acknowledged_orders_survive_the_loss_of_the_primary() {
     let block = Block::persisting(&pair.world).await;
     let buyers = Buyers::start(&pair.world.client(), &pair.sale);
     tokio::time::sleep(Duration::from_millis(700)).await;
-    // From here the replica falls behind.
-    pair.replica.pause().unwrap();
+    // From here the replica falls behind. One that is only frozen would find the rest in its socket.
+    pair.replica.kill().await.unwrap();
     tokio::time::sleep(Duration::from_millis(700)).await;
     pair.world.redis.kill().await.unwrap();
     let told = buyers.finish().await;
-    pair.replica.resume().unwrap();
+    pair.replica.restart().await.unwrap();
     block.release().await;
     pair.fail_over().await;
 
