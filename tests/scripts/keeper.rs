@@ -133,11 +133,11 @@ async fn what_comes_late_neither_opens_nor_renews() {
 async fn a_keeper_that_doubts_its_lock_renews_only_beside_its_replicas() {
     let shop = Shop::open(&[]).await;
     let (redis, keys) = (&shop.at.redis, &shop.at.keys);
-    let server = server_identity(redis, keys).await;
     let end = async || redis.on_key("HGET", &keys.meta, vec!["lease_until".into()]).await.unwrap().as_i64();
     let renew = async |replicas: i64| {
         let mut args: Vec<Value> = vec![(2 * LEASE_MS).into()];
-        args.extend(server.iter().map(|id| Value::from(id.as_str())));
+        // Anew each time: the first replica of all begins a new line of replication.
+        args.extend(server_identity(redis, keys).await.map(Value::from));
         args.extend([NEVER_LATE_MS.into(), replicas.into()]);
         let renewed = shop.at.run(Script::Renew, vec![keys.meta.clone(), keys.log.clone()], args).await;
         let (said, _, healthy): (String, i64, i64) = renewed.unwrap().convert().unwrap();
