@@ -297,7 +297,8 @@ async fn a_worker_alone_is_no_second_keeper_on_another_server() {
             settings.redis_url = RedisUrl::new(&other.url()).unwrap();
         })
         .await;
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Twice as long as a silent keeper would be waited for.
+    tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(world.count("SELECT epoch FROM partitions").await, epoch);
     second.stop().await;
 }
