@@ -3,8 +3,8 @@
 //! A batch grows only while a call is in flight: an idle system adds no wait, a busy one shares a script call, a
 //! socket write and an fsync among many claims.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -18,8 +18,9 @@ use crate::gate::Gate;
 use crate::metrics::ClaimMetrics;
 use crate::redis::{Keys, SaleKeys, StampedScripts};
 
-/// How long a batch that met the fence waits for the next opening.
-const REOPENING_WAIT: Duration = Duration::from_millis(250);
+/// How long a batch that met the fence waits for the next opening: about as long as one takes that has to wait out the
+/// lease of a Redis that was restarted.
+const REOPENING_WAIT: Duration = Duration::from_secs(1);
 /// Openings that a batch may meet.
 const OPENINGS_MAX: usize = 3;
 
@@ -68,6 +69,7 @@ impl Intake {
             receiver,
             limits,
             Arc::new(CallTarget {
+                closed_since: Mutex::new(None),
                 decider,
                 gate,
                 keys,
@@ -97,6 +99,8 @@ impl Intake {
 }
 
 struct CallTarget {
+    /// When claims first found the partition closed.
+    closed_since: Mutex<Option<Instant>>,
     decider: Decider,
     gate: Gate,
     keys: Keys,
@@ -147,11 +151,42 @@ fn send_batch(waiting: &mut Vec<Waiting>, target: &Arc<CallTarget>, calls: &Call
     let mut batch: Vec<Waiting> = waiting.drain(..taken).collect();
     // Undecided, and nobody to tell: not sent.
     batch.retain(|one| !one.reply.is_closed());
-    let Some(scripts) = target.gate.open().filter(|_| target.decider.redis().is_connected()) else {
-        return answer_all(&target.metrics, batch, &ClaimError::Fenced);
-    };
-    if !batch.is_empty() {
-        calls.push(Box::pin(call(target.clone(), scripts, batch)));
+    if batch.is_empty() {
+        return;
+    }
+    match target.gate.open().filter(|_| target.decider.redis().is_connected()) {
+        Some(scripts) => {
+            target.was_open();
+            calls.push(Box::pin(call(target.clone(), scripts, batch)));
+        }
+        None => match target.may_open_within() {
+            Some(wait) => calls.push(Box::pin(call_when_open(target.clone(), wait, batch))),
+            None => answer_all(&target.metrics, batch, &ClaimError::Fenced),
+        },
+    }
+}
+
+/// A partition that is being opened anew costs buyers a short wait, not an error.
+async fn call_when_open(target: Arc<CallTarget>, wait: Duration, batch: Vec<Waiting>) {
+    match tokio::time::timeout(wait, target.gate.clone().wait_open()).await {
+        Ok(scripts) => call(target, scripts, batch).await,
+        Err(_) => answer_all(&target.metrics, batch, &ClaimError::Fenced),
+    }
+}
+
+impl CallTarget {
+    fn closed_since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.closed_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn was_open(&self) {
+        *self.closed_since() = None;
+    }
+
+    /// How long an opening is worth waiting for; `None` where it is long overdue: then everyone is told at once.
+    fn may_open_within(&self) -> Option<Duration> {
+        let since = *self.closed_since().get_or_insert_with(Instant::now);
+        REOPENING_WAIT.checked_sub(since.elapsed()).filter(|_| self.decider.redis().is_connected())
     }
 }
 

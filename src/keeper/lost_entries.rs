@@ -19,8 +19,9 @@ const PERSISTED_SINCE: &str = include_str!("../../sql/keeper/persisted_since.sql
 /// Where the consumer group stood when the partition was closed.
 struct GroupPosition {
     delivered: EntryId,
-    /// Entries after it; `None` where Redis has lost count, as it does when entries were deleted.
-    undelivered: Option<u64>,
+    /// Entries after it; `None` where Redis has lost count, as it does when entries were deleted. Entries that were
+    /// trimmed undelivered are counted by it all the same.
+    lag: Option<u64>,
 }
 
 impl Opening<'_> {
@@ -33,7 +34,9 @@ impl Opening<'_> {
         }
         let present = match self.group().await? {
             Some(group) => {
-                let undelivered = match group.undelivered {
+                let first = read_range(&self.keeper.redis, &self.keys, EntryId::ZERO, 1).await?;
+                let begins_delivered = first.first().is_some_and(|first| first.id <= group.delivered);
+                let undelivered = match group.lag.filter(|_| begins_delivered) {
                     Some(entries) => entries,
                     None => self.entries_after(group.delivered).await?,
                 };
@@ -52,8 +55,7 @@ impl Opening<'_> {
         };
         for group in groups {
             let mut words = group.into_array().into_iter();
-            let (mut name, mut position) =
-                (None, GroupPosition { delivered: EntryId::ZERO, undelivered: None });
+            let (mut name, mut position) = (None, GroupPosition { delivered: EntryId::ZERO, lag: None });
             while let (Some(field), Some(value)) = (words.next(), words.next()) {
                 match field.as_str().as_deref() {
                     Some("name") => name = value.as_string(),
@@ -61,7 +63,7 @@ impl Opening<'_> {
                         position.delivered =
                             value.as_str().and_then(|id| id.parse().ok()).unwrap_or(EntryId::ZERO);
                     }
-                    Some("lag") => position.undelivered = value.as_u64(),
+                    Some("lag") => position.lag = value.as_u64(),
                     _ => {}
                 }
             }

@@ -125,8 +125,9 @@ async fn a_keeper_that_is_cut_off_with_its_primary_lets_the_lease_run_out() {
     let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
     let (replica, _dir) = start_redis().await;
     follow(&replica, &world.redis).await;
-    // So that the keeper has seen it.
+    // So that the keeper has seen it; the first replica of all begins a new line of replication, which is opened anew.
     tokio::time::sleep(Duration::from_secs(1)).await;
+    world.drained().await;
     let mut old_shop = Shop::at(world.redis.port()).await;
     old_shop.gate.wait_open().await;
     // Nobody else's connection leads through it.
@@ -159,6 +160,13 @@ async fn a_keeper_without_postgres_goes_on_beside_its_replica() {
     let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
     let (replica, _dir) = start_redis().await;
     follow(&replica, &world.redis).await;
+    // The first replica of all begins a new line of replication: opened anew.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world
+        .until("claims pass", || async {
+            world.client().claim(&sale, "alice", "0", &[("TEE", 1)]).await.status.is_success()
+        })
+        .await;
     world.drained().await;
     postgres.switch(None);
     let epoch = world.redis_says(&["HGET", "{p0}:meta", "epoch"]).await;
@@ -289,7 +297,8 @@ async fn a_worker_alone_is_no_second_keeper_on_another_server() {
             settings.redis_url = RedisUrl::new(&other.url()).unwrap();
         })
         .await;
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Twice as long as a silent keeper would be waited for.
+    tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(world.count("SELECT epoch FROM partitions").await, epoch);
     second.stop().await;
 }

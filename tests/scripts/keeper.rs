@@ -133,8 +133,22 @@ async fn what_comes_late_neither_opens_nor_renews() {
 async fn a_keeper_that_doubts_its_lock_renews_only_beside_its_replicas() {
     let shop = Shop::open(&[]).await;
     let (redis, keys) = (&shop.at.redis, &shop.at.keys);
-    let server = server_identity(redis, keys).await;
     let end = async || redis.on_key("HGET", &keys.meta, vec!["lease_until".into()]).await.unwrap().as_i64();
+    let mut replica = TestRedis::start(&[]).await;
+    let port = shop.server.server.port().to_string();
+    let follow = vec!["127.0.0.1".into(), port.into()];
+    replica.redis.command("REPLICAOF", &keys.meta, follow).await.unwrap();
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let info = redis.command("INFO", &keys.meta, vec!["replication".into()]).await.unwrap();
+        if info.as_string().unwrap().contains("state=online") {
+            break;
+        }
+        assert!(std::time::Instant::now() < patience, "the replica does not follow");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    // Only now: the first replica of all begins a new line of replication.
+    let server = server_identity(redis, keys).await;
     let renew = async |replicas: i64| {
         let mut args: Vec<Value> = vec![(2 * LEASE_MS).into()];
         args.extend(server.iter().map(|id| Value::from(id.as_str())));
@@ -143,15 +157,7 @@ async fn a_keeper_that_doubts_its_lock_renews_only_beside_its_replicas() {
         let (said, _, healthy): (String, i64, i64) = renewed.unwrap().convert().unwrap();
         (said, healthy)
     };
-    let mut replica = TestRedis::start(&[]).await;
-    let port = shop.server.server.port().to_string();
-    let follow = vec!["127.0.0.1".into(), port.into()];
-    replica.redis.command("REPLICAOF", &keys.meta, follow).await.unwrap();
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(30);
-    while renew(1).await != ("renewed".to_owned(), 1) {
-        assert!(std::time::Instant::now() < patience, "the replica does not follow");
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    assert_eq!(renew(1).await, ("renewed".to_owned(), 1));
     // Stopped, and not gone: its connection stays, its word does not.
     replica.server.pause().unwrap();
     let stopped = std::time::Instant::now();
