@@ -12,6 +12,7 @@ mod lock;
 mod opening;
 mod rebuild;
 mod records;
+mod remembered_orders;
 mod retention;
 mod server_identity;
 mod watermark;
