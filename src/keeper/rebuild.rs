@@ -1,21 +1,11 @@
 //! Redis from Postgres: definitions, stock, and every order that a retry may ask for.
-//!
-//! One pass over the orders gives both what Redis remembers of them and the units that they hold.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use deadpool_postgres::Object;
 use fred::types::Value;
-use futures_util::TryStreamExt;
-use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
-use tokio_postgres::types::Type;
-use uuid::Uuid;
 
 use crate::catalogue::{SaleId, Sku};
-use crate::claim::{IdempotencyKey, record_head};
-use crate::log::{EntryId, LogEntry, RawEntry, lines_text};
-use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 use crate::redis::RedisError;
@@ -23,6 +13,7 @@ use crate::redis::RedisError;
 use super::Progress;
 use super::opening::{OpenError, Opening};
 use super::records::Records;
+use super::remembered_orders::{add_dead_letters, add_orders};
 
 const EXPECTED_STOCK: &str = include_str!("../../sql/keeper/expected_stock.sql");
 const REBUILT_STOCK: &str = include_str!("../../sql/keeper/rebuilt_stock.sql");
