@@ -91,7 +91,7 @@ impl ReplayCommand {
         })?;
         redis.wait_ready().await?;
         let mut replayed = Vec::new();
-        for partition in self.partitions(settings) {
+        for partition in self.partitions(settings)? {
             let bar = progress_bar(partition);
             let replay =
                 Replay { redis: &redis, pool: &pool, partition, limit: timeout * 2, dry_run: self.dry_run };
@@ -109,14 +109,17 @@ impl ReplayCommand {
         Ok(replayed)
     }
 
-    fn partitions(&self, settings: &Settings) -> Vec<Partition> {
-        match self.partition {
-            Some(number) => vec![Partition::new(number)],
-            None => Partitions::new(settings.partitions)
-                .into_iter()
-                .flat_map(|all| all.all().collect::<Vec<_>>())
-                .collect(),
+    fn partitions(&self, settings: &Settings) -> Result<Vec<Partition>, CliError> {
+        let mut all: Vec<Partition> =
+            Partitions::new(settings.partitions).into_iter().flat_map(|all| all.all()).collect();
+        if let Some(number) = self.partition {
+            all.retain(|partition| partition.number() == number);
         }
+        if all.is_empty() {
+            let problem = format!("--partition must be below partitions, which is {}\n", settings.partitions);
+            return Err(clap::Error::raw(clap::error::ErrorKind::ValueValidation, problem).into());
+        }
+        Ok(all)
     }
 
     fn write_report(&self, replayed: &[Replayed], out: &mut impl Write) -> io::Result<()> {

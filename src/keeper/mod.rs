@@ -18,6 +18,7 @@ mod operator;
 mod other_postgres;
 mod rebuild;
 mod records;
+mod remembered_orders;
 mod retention;
 mod server_clock;
 mod server_identity;

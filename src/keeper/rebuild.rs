@@ -1,54 +1,28 @@
 //! Redis from Postgres: definitions, stock, and every order that a retry may ask for.
-//!
-//! One pass over the orders gives both what Redis remembers of them and the units that they hold.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 
 use deadpool_postgres::Object;
 use fred::types::Value;
-use futures_util::TryStreamExt;
-use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
-use tokio_postgres::types::Type;
-use uuid::Uuid;
 
 use crate::catalogue::{SaleId, Sku};
-use crate::claim::{IdempotencyKey, record_head};
 use crate::faults::crash_point;
-use crate::log::{EntryId, LogEntry, RawEntry, lines_text};
-use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 use crate::redis::RedisError;
 
 use super::opening::{OpenError, Opening};
 use super::records::Records;
+use super::remembered_orders::{add_dead_letters, add_orders};
 use super::{Progress, ProgressSink};
 
 const EXPECTED_STOCK: &str = include_str!("../../sql/keeper/expected_stock.sql");
 const REBUILT_STOCK: &str = include_str!("../../sql/keeper/rebuilt_stock.sql");
-const REBUILT_ORDERS: &str = include_str!("../../sql/keeper/rebuilt_orders.sql");
-
-const FIRST_STOCK: &str = include_str!("../../sql/keeper/first_stock.sql");
-/// The columns of `rebuilt_orders.sql`.
-const ORDER_COLUMNS: [Type; 9] = [
-    Type::UUID,
-    Type::TEXT,
-    Type::TEXT,
-    Type::TEXT,
-    Type::INT8,
-    Type::BOOL,
-    Type::TEXT,
-    Type::INT4,
-    Type::BOOL,
-];
 
 /// Fields of a sale in one step: bounded by what Lua can unpack.
 const FIELDS_STEP: usize = 2000;
 /// Keys in one round of SCAN.
 const SCAN_COUNT: i64 = 1000;
-/// Orders between two words about the progress.
-const TELL_EVERY: u64 = 1000;
 
 /// Stock of the items of a partition, by sale.
 pub(super) type StockBySale = BTreeMap<SaleId, Vec<(Sku, i64)>>;
@@ -118,10 +92,10 @@ async fn restore_sales(
 }
 
 /// A sale as Redis is to hold it.
-struct Definition {
-    sale: SaleId,
+pub(super) struct Definition {
+    pub sale: SaleId,
     fields: Vec<Value>,
-    stock: BTreeMap<Sku, i64>,
+    pub stock: BTreeMap<Sku, i64>,
     /// All their units are in other partitions: sold out here, not unknown.
     without_units: Vec<Sku>,
 }
@@ -183,164 +157,7 @@ async fn definitions(db: &Object, partition: Partition) -> Result<Vec<Definition
 }
 
 /// Sales by their ids.
-type Definitions = BTreeMap<String, Definition>;
-
-/// An order whose lines are being read.
-struct OrderRead {
-    id: OrderId,
-    sale: String,
-    buyer: String,
-    key: IdempotencyKey,
-    fingerprint: u64,
-    is_duplicate: bool,
-    lines: String,
-}
-
-impl OrderRead {
-    /// `None` where the key is one that this version cannot have written.
-    fn begin(id: OrderId, row: &BinaryCopyOutRow) -> Option<Self> {
-        Some(Self {
-            id,
-            sale: row.get::<&str>(1).to_owned(),
-            buyer: row.get::<&str>(2).to_owned(),
-            key: IdempotencyKey::from_content(row.get(3)).ok()?,
-            fingerprint: row.get::<i64>(4).cast_unsigned(),
-            is_duplicate: row.get(5),
-            lines: String::new(),
-        })
-    }
-
-    fn add_line(&mut self, sku: &str, quantity: i32) {
-        let separator = if self.lines.is_empty() { "" } else { "," };
-        let _ = write!(self.lines, "{separator}{sku}:{quantity}");
-    }
-
-    /// Keys are remembered for ever, units while they count against the buyer's limits: not once they went back.
-    fn record(&self, returned: &HashSet<Uuid>) -> String {
-        let head = record_head(&self.key, self.fingerprint, self.id.mark());
-        let lines = if returned.contains(&self.id.to_uuid()) { "" } else { &self.lines };
-        format!("{head}{} {lines};", self.id.entry())
-    }
-}
-
-/// Adds a record of each order, and takes its units from the stock. A refused line removed a unit that never existed: it
-/// takes nothing.
-async fn add_orders(
-    db: &Object,
-    partition: Partition,
-    sales: &mut Definitions,
-    records: &mut Records<'_>,
-    progress: ProgressSink<'_>,
-) -> Result<(), OpenError> {
-    let Some(lowest) = lowest_order(db, partition).await? else { return Ok(()) };
-    let returned = returned_orders(db, partition).await?;
-    let mut told = Progress { done: 0, total: count_orders(db, partition, lowest).await? };
-    let query = REBUILT_ORDERS
-        .replace("$1", &partition.to_sql().to_string())
-        .replace("$2", &lowest.to_uuid().to_string());
-    let copy = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
-    let rows = db.copy_out(&copy).await.map_err(PgError::from)?;
-    let mut rows = std::pin::pin!(BinaryCopyOutStream::new(rows, &ORDER_COLUMNS));
-    let mut reading: Option<OrderRead> = None;
-    while let Some(row) = rows.try_next().await.map_err(PgError::from)? {
-        let id = OrderId::from_uuid(row.get(0));
-        if reading.as_ref().is_none_or(|order| order.id != id) {
-            if let Some(done) = std::mem::replace(&mut reading, OrderRead::begin(id, &row)) {
-                add_record(&done, sales, &returned, records).await?;
-            }
-            told.done += 1;
-            if told.done % TELL_EVERY == 0 {
-                progress(told);
-            }
-        }
-        let (sku, quantity) = (row.get::<&str>(6), row.get::<i32>(7));
-        if let Some(definition) = sales.get_mut(row.get::<&str>(1))
-            && !row.get::<bool>(8)
-            && let Some(units) = definition.stock.get_mut(sku)
-        {
-            *units -= i64::from(quantity);
-        }
-        if let Some(order) = &mut reading {
-            order.add_line(sku, quantity);
-        }
-    }
-    if let Some(last) = reading {
-        add_record(&last, sales, &returned, records).await?;
-    }
-    progress(Progress { done: told.done, total: told.done });
-    Ok(())
-}
-
-async fn add_record(
-    order: &OrderRead,
-    sales: &Definitions,
-    returned: &HashSet<Uuid>,
-    records: &mut Records<'_>,
-) -> Result<(), OpenError> {
-    match sales.get(&order.sale) {
-        Some(definition) if !order.is_duplicate => {
-            Ok(records.add(&definition.sale, &order.buyer, order.record(returned)).await?)
-        }
-        _ => Ok(()),
-    }
-}
-
-/// No order of a sale that Redis holds has a lower id.
-async fn lowest_order(db: &Object, partition: Partition) -> Result<Option<OrderId>, PgError> {
-    let row = db.query_opt(FIRST_STOCK, &[&partition.to_sql()]).await?;
-    let entry = row.and_then(|row| EntryId::from_sql(row.get(0), row.get(1)));
-    Ok(entry.map(|entry| OrderId::lowest_at(entry.ms)))
-}
-
-async fn count_orders(db: &Object, partition: Partition, lowest: OrderId) -> Result<u64, PgError> {
-    let row = db
-        .query_one(
-            "SELECT count(*) FROM orders WHERE partition = $1 AND id >= $2",
-            &[&partition.to_sql(), &lowest.to_uuid()],
-        )
-        .await?;
-    Ok(row.get::<_, i64>(0).unsigned_abs())
-}
-
-/// Orders whose units are for sale again.
-async fn returned_orders(db: &Object, partition: Partition) -> Result<HashSet<Uuid>, PgError> {
-    let rows = db
-        .query(
-            "SELECT order_id FROM stock_intents
-             WHERE partition = $1 AND kind = 'return' AND applied_at IS NOT NULL",
-            &[&partition.to_sql()],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
-/// Orders that wait among the dead letters: their keys are taken and their units counted, as of any other order.
-async fn add_dead_letters(
-    db: &Object,
-    partition: Partition,
-    sales: &Definitions,
-    records: &mut Records<'_>,
-) -> Result<(), OpenError> {
-    let rows = db
-        .query(
-            "SELECT entry_ms, entry_seq, fields FROM dead_letters
-             WHERE partition = $1 AND sale_id IS NOT NULL AND ended_at IS NULL ORDER BY entry_ms, entry_seq",
-            &[&partition.to_sql()],
-        )
-        .await
-        .map_err(PgError::from)?;
-    for row in rows {
-        let Some(id) = EntryId::from_sql(row.get(0), row.get(1)) else { continue };
-        if let Ok(LogEntry::Order(order)) = RawEntry::from_fields(id, row.get(2)).decode()
-            && sales.contains_key(order.sale.as_str())
-        {
-            let head = record_head(&order.key, order.fingerprint, order.mark);
-            let record = format!("{head}{id} {};", lines_text(&order.lines));
-            records.add(&order.sale, order.buyer.as_str(), record).await?;
-        }
-    }
-    Ok(())
-}
+pub(super) type Definitions = BTreeMap<String, Definition>;
 
 /// Removes every key of every sale, also of sales that Postgres does not know.
 async fn remove_sales(opening: &Opening<'_>) -> Result<(), OpenError> {

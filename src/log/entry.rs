@@ -2,18 +2,15 @@
 //! the first of them the mark. No word can contain a space, so nothing is escaped and an operator
 //! can read the log with `redis-cli`.
 
-use std::fmt::Write as _;
 use std::str::FromStr;
 
 use crate::buyer::BuyerId;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::IdempotencyKey;
+use crate::log::lines::{Lines, NO_LINES, read_lines, write_lines};
 use crate::log::{EntryId, SaleEntry};
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
-
-/// SKUs and their units, as `SKU:3,SKU:1`.
-pub type Lines = Vec<(Sku, u32)>;
 
 /// One entry of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +82,6 @@ pub enum EntryError {
     Word(&'static str),
 }
 
-/// In the place of lines: every unit of a cancelled order was one that never existed.
-const NO_LINES: &str = "-";
 const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 
 impl OrderEntry {
@@ -208,33 +203,6 @@ fn read_stock(words: &mut std::str::Split<'_, char>) -> Result<StockEntry, Entry
             lines => read_lines(lines)?,
         },
     })
-}
-
-/// `SKU:3,SKU:1`
-pub fn lines_text(lines: &[(Sku, u32)]) -> String {
-    let mut text = String::new();
-    write_lines(&mut text, lines);
-    text
-}
-
-fn write_lines<N: std::fmt::Display>(text: &mut String, lines: &[(Sku, N)]) {
-    for (i, (sku, units)) in lines.iter().enumerate() {
-        if i > 0 {
-            text.push(',');
-        }
-        text.push_str(sku.as_str());
-        let _ = write!(text, ":{units}");
-    }
-}
-
-fn read_lines<N: FromStr + PartialEq + Default>(text: &str) -> Result<Vec<(Sku, N)>, EntryError> {
-    text.split(',')
-        .map(|line| {
-            let (sku, units) = line.split_once(':')?;
-            Some((sku.parse().ok()?, units.parse().ok().filter(|units| *units != N::default())?))
-        })
-        .collect::<Option<_>>()
-        .ok_or(EntryError::Word("lines"))
 }
 
 #[cfg(test)]

@@ -4,15 +4,17 @@ mod address;
 mod entry;
 mod entry_id;
 mod fate;
+mod lines;
 mod range;
 mod read;
 mod sale_entry;
 mod walk;
 
 pub use address::{EntryAddress, EntryAddressError};
-pub use entry::{EntryError, Lines, LogEntry, OrderEntry, StockEntry, lines_text};
+pub use entry::{EntryError, LogEntry, OrderEntry, StockEntry};
 pub use entry_id::{EntryId, EntryIdError};
 pub use fate::{Fate, fates};
+pub use lines::{Lines, lines_text};
 pub use range::{LogBound, LogBoundError, LogRange};
 pub use read::{RawEntry, last_generated, read_entries, read_entry, read_range};
 pub use sale_entry::SaleEntry;

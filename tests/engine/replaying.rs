@@ -196,6 +196,32 @@ async fn the_command_says_what_it_did() {
     let table = command(&["--partition", "0"]).await;
     let text = String::from_utf8(table.stdout).unwrap();
     assert!(table.status.success() && text.contains("retained from") && text.contains("KNOWN"), "{text}");
-    assert_eq!(command(&["--from", "yesterday"]).await.status.code(), Some(2));
-    assert_eq!(command(&["--partition", "9"]).await.status.code(), Some(1));
+    for wrong in [["--from", "yesterday"], ["--partition", "9"]] {
+        assert_eq!(command(&wrong).await.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_left_to_its_operator_also_when_it_would_go_through_by_now() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    let order = "00000000 0000000000000001 demo mallory k CUP:1";
+    world.redis_says(&["XADD", "{p0}:log", "*", "order", order]).await;
+    world.redis_says(&["HINCRBY", "{p0}:meta", "appended", "1"]).await;
+    world.drained().await;
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters WHERE ended_at IS NULL").await, 1);
+    let mended = "INSERT INTO products (sku, name, price, currency) VALUES ('CUP', 'Cup', 1, 'EUR');
+        INSERT INTO sale_items (sale_id, sku, position, price, currency) VALUES ('demo', 'CUP', 2, 1, 'EUR');
+        INSERT INTO sale_stock (sale_id, sku, partition, allotted) VALUES ('demo', 'CUP', 0, 5);";
+    world.db.batch_execute(mended).await.unwrap();
+    // Its units are counted with the dead letter: an order as well would count them twice.
+    for dry_run in [true, false] {
+        let replayed = replay(&world, Range::default(), dry_run).await;
+        assert_eq!((replayed.applied.known_dead_letters, replayed.applied.new_orders), (1, 0));
+    }
+    world.stop_node().await;
+    world.db.batch_execute("UPDATE partitions SET watermark_ms = watermark_ms - 1").await.unwrap();
+    world.start_node().await;
+    assert_eq!(world.count("SELECT count(*) FROM orders").await, 0);
+    world.assert_balanced(&sale, "TEE").await;
 }

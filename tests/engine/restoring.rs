@@ -267,3 +267,32 @@ async fn a_log_that_was_lost_behind_an_older_postgres_is_a_gap() {
     }
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_that_a_rebuild_meets_first_is_in_the_log_all_the_same() {
+    let mut world = World::with_own_postgres(|_| {}).await;
+    let (_, first) = early_orders(&world).await;
+    world.stop_node().await;
+    let backup = world.back_up().await;
+    // Only Postgres knows it when Redis is rebuilt: nothing is published while no keeper runs.
+    let definition = serde_json::json!({
+        "id": "late", "name": "a late sale", "opens_at": "2020-01-01T00:00:00Z", "closes_at": "2100-01-01T00:00:00Z",
+        "items": [{ "sku": "TEE", "stock": 5 }],
+    });
+    let late = doorbuster::catalogue::NewSale::read(&definition).unwrap();
+    world.store.create_sale(&late, "test").await.unwrap();
+    // Differs from what Postgres computes: the opening rebuilds.
+    world.redis_says(&["HINCRBY", "{p0}:sale:early", "stock:TEE", "1"]).await;
+    world.start_node().await;
+    world.no_intents_open().await;
+    accept(&world, &late.id, "alice", "k", &[("TEE", 1)]).await;
+    world.drained().await;
+    let wanted = world.rows().await;
+    world.stop_node().await;
+    world.restore(&backup).await;
+    world.start_node().await;
+    assert_same(&world.rows().await, &wanted);
+    world.assert_balanced(&late.id, "TEE").await;
+    let again = world.client().claim("early", "alice", "k", &[("TEE", 3), ("MUG", 1)]).await;
+    assert_eq!((again.status.as_u16(), again.id()), (200, first.id()));
+}

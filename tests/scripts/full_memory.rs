@@ -28,8 +28,8 @@ async fn a_full_redis_refuses_up_front_and_drains() {
     assert_eq!(shop.stock("A").await, Some(3));
 
     let settled: Vec<_> = entries.iter().map(|entry| entry.id).collect();
-    assert_eq!(shop.at.settle(&settled).await.unwrap(), 2);
-    assert_eq!(shop.at.trim(id.entry()).await.unwrap(), 2);
+    assert_eq!(shop.at.settle(&settled).await.unwrap(), 3);
+    assert_eq!(shop.at.trim(id.entry()).await.unwrap(), 3);
     let (cause, lines) = (StockEntry::cause_of_return(id), vec![(sku("A"), 2)]);
     let stock = StockEntry { mark: Mark::random(), sale: shop.sale.clone(), cause, lines };
     let order = order_entry(&claim, &shop.sale, "k");

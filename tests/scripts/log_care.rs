@@ -48,8 +48,8 @@ async fn an_entry_lowers_the_backlog_once() {
     assert_eq!(shop.at.settle(&[orders[0], orders[0], shop.at.opening_entry]).await.unwrap(), 1);
     assert_eq!(shop.at.settle(&[orders[1], orders[0]]).await.unwrap(), 1);
     assert_eq!(shop.at.settle(&orders[..2]).await.unwrap(), 0);
-    // Three orders and the allotment; two of them settled.
-    assert_eq!(shop.at.backlog().await, [4, 2]);
+    // Three orders, the sale and its allotment; two of them settled.
+    assert_eq!(shop.at.backlog().await, [5, 2]);
 }
 
 #[tokio::test]
@@ -70,9 +70,10 @@ async fn the_position_stops_below_what_is_pending_or_undelivered() {
     let shop = Shop::open(&[("A", 5)]).await;
     let first = shop.at.opening_entry.to_string();
     let (entry, mark, last, length) = position(&shop, GROUP).await;
-    assert_eq!((entry, length), (first, 2));
+    assert_eq!((entry, length), (first, 3));
     assert_eq!(mark.as_bytes(), shop.at.log().await[0].mark());
     let allotment = last.parse().unwrap();
+    let sale = shop.at.log().await[1].id;
 
     let orders = shop.orders_of_one(4).await;
     shop.at.deliver().await;
@@ -80,13 +81,14 @@ async fn the_position_stops_below_what_is_pending_or_undelivered() {
     let at = async || position(&shop, GROUP).await;
     for (settled, persisted) in [
         (vec![orders[0], orders[1], orders[3]], shop.at.opening_entry),
-        (vec![allotment], orders[1]),
+        (vec![allotment], shop.at.opening_entry),
+        (vec![sale], orders[1]),
         (vec![orders[2]], orders[3]),
     ] {
         shop.at.settle(&settled).await.unwrap();
         let (entry, mark, last, length) = at().await;
         assert_eq!((entry, last), (persisted.to_string(), undelivered.to_string()));
-        assert_eq!(length, 7);
+        assert_eq!(length, 8);
         let log = shop.at.log().await;
         assert_eq!(mark.as_bytes(), log.iter().find(|raw| raw.id == persisted).unwrap().mark());
     }
@@ -104,8 +106,8 @@ async fn a_trim_stops_at_its_bound() {
     let orders = shop.orders_of_one(4).await;
     shop.at.deliver().await;
     shop.at.settle(&ids(&shop).await).await.unwrap();
-    // The opening, the allotment and one order lie below.
-    assert_eq!(shop.at.trim(orders[1]).await.unwrap(), 3);
+    // The opening, the sale, its allotment and one order lie below.
+    assert_eq!(shop.at.trim(orders[1]).await.unwrap(), 4);
     assert_eq!(ids(&shop).await, orders[1..]);
     assert_eq!(shop.at.trim(orders[1]).await.unwrap(), 0);
 }
@@ -120,7 +122,7 @@ async fn a_trim_forgets_nothing_that_is_pending() {
     shop.at.settle(&but_the_second).await.unwrap();
     assert_eq!(shop.at.trim(orders[3]).await.unwrap(), 0);
     assert_eq!(ids(&shop).await, all);
-    assert_eq!(shop.at.trim(orders[1]).await.unwrap(), 3, "below it, it may");
+    assert_eq!(shop.at.trim(orders[1]).await.unwrap(), 4, "below it, it may");
     assert_eq!(ids(&shop).await, orders[1..]);
 }
 
@@ -135,5 +137,5 @@ async fn a_trim_forgets_nothing_that_was_never_delivered() {
     let all = ids(&shop).await;
     assert_eq!(shop.at.trim(last).await.unwrap(), 0);
     assert_eq!(ids(&shop).await, all);
-    assert_eq!(shop.at.trim(delivered[1]).await.unwrap(), 3);
+    assert_eq!(shop.at.trim(delivered[1]).await.unwrap(), 4);
 }

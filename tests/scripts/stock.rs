@@ -4,9 +4,9 @@ use doorbuster::claim::Decision;
 use doorbuster::log::{EntryId, LogEntry, StockEntry};
 use doorbuster::order::CancelReason;
 use doorbuster::order_id::Mark;
-use doorbuster::redis::RedisError;
+use doorbuster::redis::{KeeperScript, RedisError};
 
-use crate::open_partition::{Definition, StockChange};
+use crate::open_partition::{Definition, Opening, StockChange};
 use crate::shop::{Shop, accepted, order_entry, sku};
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn a_cause_changes_stock_once() {
     assert_eq!((shop.stock("A").await, shop.stock("B").await), (Some(7), Some(1)));
     let log = shop.at.log().await;
     assert_eq!((log.len(), log.last().unwrap().id), (length, id));
-    assert_eq!(shop.at.backlog().await, [2, 0]);
+    assert_eq!(shop.at.backlog().await, [3, 0]);
 }
 
 #[tokio::test]
@@ -128,4 +128,66 @@ async fn a_newer_version_can_lift_a_limit_and_leaves_stock_alone() {
     shop.order("alice", "1", &[("A", 2)]).await;
     assert_eq!(shop.decide_one("alice", "2", &[("B", 3)]).await, Decision::LimitReached(Some(sku("B"))));
     assert_eq!((shop.stock("A").await, shop.stock("B").await), (Some(3), Some(5)));
+}
+
+#[tokio::test]
+async fn each_version_that_is_new_here_is_logged_once() {
+    let shop = Shop::open(&[("A", 5)]).await;
+    let [length, backlog] = [shop.at.log().await.len() as i64, shop.at.backlog().await[0]];
+    for (version, logged) in [(2, 1), (2, 1), (1, 1), (4, 2), (3, 2)] {
+        shop.at.publish(&shop.sale, &Definition::open(version, &[])).await.unwrap();
+        let log = shop.at.log().await;
+        assert_eq!(
+            [log.len() as i64, shop.at.backlog().await[0]],
+            [length + logged, backlog + logged],
+            "{version}"
+        );
+        let Ok(LogEntry::Sale(last)) = log.last().unwrap().decode() else { panic!("{log:?}") };
+        assert_eq!((last.sale, last.version), (shop.sale.clone(), version.max(2 * logged)));
+    }
+    shop.at.raw("DEL", &shop.at.keys.log, &[]).await;
+    let published = shop.at.publish(&shop.sale, &Definition::open(5, &[])).await;
+    assert!(
+        matches!(published, Err(RedisError::Fenced(_))),
+        "begun a log that no worker reads: {published:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_return_of_nothing_is_logged_and_frees_the_limit() {
+    let shop = Shop::open(&[("A", 5)]).await;
+    shop.at.publish(&shop.sale, &Definition::open(2, &[("A", Some(2))])).await.unwrap();
+    let claim = shop.claim("alice", "k", &[("A", 2)]);
+    let id = accepted(&shop.decide(std::slice::from_ref(&claim)).await[0]);
+    let cause = StockEntry::cause_of_return(id);
+    let stock = StockEntry { mark: Mark::random(), sale: shop.sale.clone(), cause, lines: vec![] };
+    let order = order_entry(&claim, &shop.sale, "k");
+    let change = StockChange { stock: &stock, return_of: Some((&order, id, CancelReason::OverAllotment)) };
+    shop.at.change_stock(&change).await.unwrap();
+    assert_eq!(shop.at.change_stock(&change).await.unwrap(), "known");
+    assert_eq!(shop.stock("A").await, Some(3));
+    shop.order("alice", "other", &[("A", 2)]).await;
+}
+
+#[tokio::test]
+async fn a_rebuild_joins_the_records_of_a_buyer() {
+    let shop = Shop::open(&[("A", 100_000)]).await;
+    let buyers = shop.at.keys.sale(&shop.sale).buyers;
+    shop.at.raw("DEL", &buyers, &[]).await;
+    let opening = Opening::begin(&shop.at.redis, &shop.at.keys, 9).await.unwrap();
+    let remember = async |token: &str, records: Vec<(String, String)>| {
+        let mut args: Vec<fred::types::Value> = vec![token.into()];
+        args.extend(records.into_iter().flat_map(|(buyer, record)| [buyer.into(), record.into()]));
+        let keys = vec![shop.at.keys.meta.clone(), buyers.clone()];
+        shop.at.redis.run_keeper(KeeperScript::Remember, keys, args).await
+    };
+    let many =
+        |suffix: &str| (0..4000).map(|n| (format!("b-{}", n % 3999), format!("{n}{suffix};"))).collect();
+    assert_eq!(remember(&opening.token, many("x")).await.unwrap().as_i64(), Some(3999));
+    assert_eq!(remember(&opening.token, many("y")).await.unwrap().as_i64(), Some(3999));
+    let of = async |buyer: &str| shop.at.raw("HGET", &buyers, &[buyer]).await.as_string().unwrap();
+    assert_eq!([of("b-0").await, of("b-3998").await], ["0x;3999x;0y;3999y;", "3998x;3998y;"]);
+    let late = remember("another token", many("z")).await;
+    assert!(matches!(late, Err(RedisError::Superseded(_))), "{late:?}");
+    assert_eq!(of("b-0").await, "0x;3999x;0y;3999y;");
 }
