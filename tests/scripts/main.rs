@@ -11,4 +11,5 @@ mod log_care;
 #[path = "../support/open_partition.rs"]
 mod open_partition;
 mod shop;
+mod snapshot;
 mod stock;
