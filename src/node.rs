@@ -364,7 +364,8 @@ fn decider(settings: &Settings, redis: Redis) -> Decider {
     }
 }
 
-fn keeper_options(settings: &Settings) -> KeeperOptions {
+/// How a keeper works, by these settings.
+pub(crate) fn keeper_options(settings: &Settings) -> KeeperOptions {
     KeeperOptions {
         lease: settings.lease_ms.duration(),
         lease_renew: settings.lease_renew_ms.duration(),

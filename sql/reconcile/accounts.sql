@@ -7,7 +7,7 @@
 --
 -- later:     orders since the snapshot, and those in flight at it. A refused line removed a unit that never existed.
 -- allotted:  `cause` is compared bytewise, so everything but the returns are two ranges of its index.
--- returning: cancelled, and not yet back in stock. In ledger and orders alike, what happened later is taken off again.
+-- coming_back: cancelled, and not yet back in stock. In ledger and orders alike, what happened later is taken off again.
 -- $1 partition   $2 sales   $3 $4 entry of each snapshot (ms, seq)   $5 highest order id at it
 -- $6 lowest order id that was in flight at it   $7 the least of $6   $8 the least of $3
 WITH snapshot AS (
@@ -35,7 +35,7 @@ WITH snapshot AS (
     SELECT sale_id, sku, sum(delta) AS units FROM stock_ledger
     WHERE partition = $1 AND sale_id = ANY ($2) AND (cause < 'return:' OR cause >= 'return;')
     GROUP BY sale_id, sku
-), returning AS (
+), coming_back AS (
     SELECT i.sale_id, l.key AS sku, sum(l.value::bigint) AS units
     FROM stock_intents i, jsonb_each_text(i.lines) l
     WHERE i.partition = $1 AND i.kind = 'return' AND i.applied_at IS NULL
@@ -61,7 +61,7 @@ JOIN partitions p ON p.partition = k.partition
 LEFT JOIN later o ON o.sale_id = k.sale_id AND o.sku = k.sku
 LEFT JOIN later_changes c ON c.sale_id = k.sale_id AND c.sku = k.sku
 LEFT JOIN allotted a ON a.sale_id = k.sale_id AND a.sku = k.sku
-LEFT JOIN returning r ON r.sale_id = k.sale_id AND r.sku = k.sku
+LEFT JOIN coming_back r ON r.sale_id = k.sale_id AND r.sku = k.sku
 LEFT JOIN dead d ON d.sale_id = k.sale_id AND d.sku = k.sku
 WHERE k.partition = $1 AND k.sale_id = ANY ($2)
 ORDER BY k.sale_id, k.sku

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use super::DevError;
 use super::catalogue::CatalogueCliError;
 use crate::config::ConfigErrors;
+use crate::keeper::OpenError;
 use crate::node::NodeError;
+use crate::partition::Partition;
 use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::reconcile::ReconcileError;
 use crate::redis::RedisError;
@@ -61,6 +63,17 @@ pub enum CliError {
     /// Redis does not hold what Postgres computes.
     #[error("the stock of {0} items is not what postgres computes")]
     Drift(usize),
+    /// What destroys was not confirmed.
+    #[error("{0} Give --yes to do it")]
+    NotConfirmed(String),
+    /// A partition could not be rebuilt.
+    #[error("partition {partition} could not be rebuilt: {error}. A keeper goes on trying to open it")]
+    Repair {
+        /// Which.
+        partition: Partition,
+        /// Why.
+        error: Box<OpenError>,
+    },
     /// `doorbuster dev` cannot go on.
     #[error(transparent)]
     Dev(#[from] DevError),

@@ -67,11 +67,14 @@ impl Balance {
         self.redis.is_none() && self.account.allotted > 0
     }
 
+    /// Whether Redis does not hold what Postgres computes.
+    pub fn is_off_in_redis(&self) -> bool {
+        self.drift() != 0 || self.is_missing()
+    }
+
     /// Whether Redis and Postgres agree, and Postgres with itself as far as that was looked at.
     pub fn is_good(&self) -> bool {
-        self.drift() == 0
-            && !self.is_missing()
-            && self.aggregates.unwrap_or_default() == Aggregates::default()
+        !self.is_off_in_redis() && self.aggregates.unwrap_or_default() == Aggregates::default()
     }
 }
 

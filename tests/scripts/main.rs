@@ -12,4 +12,5 @@ mod log_care;
 mod open_partition;
 mod session;
 mod shop;
+mod snapshot;
 mod stock;

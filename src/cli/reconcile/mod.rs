@@ -1,5 +1,6 @@
 //! `doorbuster reconcile`: Redis held against Postgres, from a terminal, beside running nodes.
 
+mod repair;
 mod report;
 
 use std::io::{self, Write};
@@ -41,6 +42,12 @@ pub struct ReconcileCommand {
     /// Wait at most so many seconds for the log to be persisted
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub wait: u64,
+    /// Where redis drifts: refuse claims, rebuild it from postgres, and sell again
+    #[arg(long)]
+    pub repair: bool,
+    /// Repair without asking
+    #[arg(long, requires = "repair")]
+    pub yes: bool,
 }
 
 /// Reconciles on the terminal.
@@ -50,7 +57,7 @@ pub(super) fn run(command: ReconcileCommand, settings: &Settings) -> Result<(), 
     report.verdict()
 }
 
-/// Reconciles every partition and writes the report to `out`.
+/// Reconciles every partition, repairs what drifts where that was asked for, and writes the report to `out`.
 ///
 /// # Errors
 /// [`CliError`] where nothing can be reported at all; what is known of each partition is in the report.
@@ -61,6 +68,20 @@ pub async fn run_reconcile(
 ) -> Result<Report, CliError> {
     let desk = Desk::open(command, settings)?;
     let report = desk.look().await?;
+    let drifting = repair::repairable(&report);
+    if !command.repair || drifting.is_empty() {
+        report.write(out, command.json)?;
+        return Ok(report);
+    }
+    if !command.json {
+        report.write(out, false)?;
+    }
+    repair::confirm(&drifting, command.yes)?;
+    for partition in drifting {
+        desk.repair(partition).await?;
+    }
+    // Seen, not believed.
+    let report = desk.look().await?;
     report.write(out, command.json)?;
     Ok(report)
 }
@@ -68,11 +89,12 @@ pub async fn run_reconcile(
 /// What a reconcile needs.
 struct Desk<'a> {
     command: &'a ReconcileCommand,
+    settings: &'a Settings,
     reconciler: Reconciler,
 }
 
 impl<'a> Desk<'a> {
-    fn open(command: &'a ReconcileCommand, settings: &Settings) -> Result<Self, CliError> {
+    fn open(command: &'a ReconcileCommand, settings: &'a Settings) -> Result<Self, CliError> {
         let timeout = settings.postgres_timeout_ms.duration();
         let pool = connect_pool(settings.postgres_url.expose(), settings.postgres_pool_max, timeout)?;
         let redis = Redis::connect(&RedisOptions {
@@ -82,7 +104,7 @@ impl<'a> Desk<'a> {
         })
         .map_err(ReconcileError::from)?;
         let patience = Some(Duration::from_secs(command.wait));
-        Ok(Self { command, reconciler: Reconciler { redis, pool, patience, depth: Depth::Orders } })
+        Ok(Self { command, settings, reconciler: Reconciler { redis, pool, patience, depth: Depth::Orders } })
     }
 
     async fn look(&self) -> Result<Report, CliError> {
