@@ -273,7 +273,9 @@ enum Answer {
 async fn probe(host: IpAddr, port: u16, pid: u32) -> std::io::Result<Answer> {
     let asked = async {
         let mut stream = TcpStream::connect((host, port)).await?;
-        stream.write_all(b"PING\r\nINFO server\r\nQUIT\r\n").await?;
+        stream.write_all(b"PING\r\nINFO server\r\n").await?;
+        // Instead of QUIT, which a Sentinel does not know: the server answers and closes.
+        stream.shutdown().await?;
         let mut reply = Vec::new();
         stream.take(PROBE_BYTES_MAX as u64).read_to_end(&mut reply).await?;
         Ok(read_answer(&String::from_utf8_lossy(&reply), pid))

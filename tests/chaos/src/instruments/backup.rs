@@ -1,6 +1,6 @@
 //! A base backup of a private PostgreSQL, and the return to it: a source of truth that is minutes old.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,7 +25,8 @@ impl BaseBackup {
         let dir = std::path::absolute(dir).map_err(InstrumentError::io("find the backup's path"))?;
         let doing = || InstrumentError::io(format!("create {}", dir.display()));
         let owner = std::fs::metadata(postgres.pgdata()).map_err(doing())?;
-        std::fs::create_dir(&dir).map_err(doing())?;
+        // PostgreSQL refuses to start on data that others could read.
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).map_err(doing())?;
         std::os::unix::fs::chown(&dir, Some(owner.uid()), Some(owner.gid())).map_err(doing())?;
         let mut command = Command::new(postgres.bin_dir().join("pg_basebackup"));
         command
