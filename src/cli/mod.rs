@@ -2,13 +2,19 @@
 
 pub mod catalogue;
 mod config;
+mod confirm;
+mod dead;
 mod dev;
 mod error;
+mod log;
 mod migrate;
 mod run;
 mod runtime;
+mod servers;
 mod settings_flags;
+mod status;
 mod stop_signals;
+mod tables;
 
 use std::env;
 use std::ffi::OsString;
@@ -18,6 +24,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Effective;
 
+pub use confirm::NotConfirmed;
 pub use dev::DevError;
 pub use error::CliError;
 
@@ -48,6 +55,13 @@ enum Command {
     /// Create, list, show, open, pause and close sales
     #[command(subcommand)]
     Sale(catalogue::SaleCommand),
+    /// Show how every partition stands: open, keeper, backlog, lag, dead letters
+    Status(status::StatusCommand),
+    /// Show entries of the log: by id, order, buyer or time
+    Log(log::LogCommand),
+    /// List, show, retry and drop entries that could not be persisted
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
     /// Show the settings in effect and where each comes from, secrets masked
     Config(config::ConfigCommand),
 }
@@ -61,12 +75,16 @@ impl Command {
             Self::Migrate => migrate::run(&effective.settings),
             Self::Product(command) => catalogue::product(command, &effective.settings),
             Self::Sale(command) => catalogue::sale(command, &effective.settings),
+            Self::Status(command) => command.run(&effective.settings),
+            Self::Log(command) => command.run(&effective.settings),
+            Self::Dead(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }
     }
 }
 
-/// Runs the command line of this process. Exit codes: 0 done, 1 failed, 2 wrong usage or settings.
+/// Runs the command line of this process. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 done, and
+/// something wants attention.
 pub fn main() -> ExitCode {
     match run(env::args_os(), env::vars_os()) {
         Ok(()) => ExitCode::SUCCESS,

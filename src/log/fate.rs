@@ -71,11 +71,16 @@ pub async fn fates(pool: &PgPool, entries: &[(EntryAddress, RawEntry)]) -> Resul
         })
         .collect();
     let fate_of = |((address, _), entry): (&(EntryAddress, RawEntry), &Option<LogEntry>)| {
-        let persisted = watermarks.get(&address.partition.to_sql()).is_some_and(|mark| address.entry <= *mark);
+        let persisted =
+            watermarks.get(&address.partition.to_sql()).is_some_and(|mark| address.entry <= *mark);
         match (stored.remove(address), entry) {
             (Some(what), _) => Fate::Stored(what),
             (None, Some(LogEntry::Order(_) | LogEntry::Allotment(_) | LogEntry::Return { .. }) | None) => {
-                if persisted { Fate::Missing } else { Fate::Pending }
+                if persisted {
+                    Fate::Missing
+                } else {
+                    Fate::Pending
+                }
             }
             (None, Some(_)) => Fate::Nothing,
         }

@@ -7,6 +7,6 @@ mod units;
 mod worker;
 
 pub use apply::{Applied, persist};
-pub(crate) use transaction::{begin, write_in, write_over_allotment_in};
 pub use transaction::{Fence, WriteError};
+pub(crate) use transaction::{begin, write_in, write_over_allotment_in};
 pub use worker::{PersistOptions, PersistWorker, READ_BLOCK};
