@@ -141,8 +141,11 @@ async fn a_letter_is_dropped_once_and_its_units_are_for_sale_again() {
     world.no_intents_open().await;
     world.drained().await;
     world.assert_balanced(&sale, "TEE").await;
-    // A replay finds the order cancelled.
+    // A replay finds the order cancelled, or a letter that was ended.
+    desk.replay(&world, letter).await;
+    admit_mallory(&world).await;
     assert_eq!(desk.replay(&world, letter).await, Applied::default());
+    assert_eq!((desk.open().await.len(), world.count("SELECT count(*) FROM orders").await), (0, 2));
     world.assert_balanced(&sale, "TEE").await;
     assert!(reopen_is_quiet(&mut world).await, "a healthy redis was rebuilt");
     rebuild(&mut world).await;
@@ -154,7 +157,6 @@ async fn a_letter_is_dropped_once_and_its_units_are_for_sale_again() {
     let seen = client.get(again.location(), "mallory").await;
     assert_eq!((&seen.body["state"], &seen.body["cancel_reason"]), (&"cancelled".into(), &"operator".into()));
     // Units that went back do not count against the limit.
-    admit_mallory(&world).await;
     assert_eq!(client.claim(&sale, "mallory", "k2", &[("TEE", 2)]).await.status, 202);
     world.drained().await;
     world.assert_balanced(&sale, "TEE").await;
@@ -180,6 +182,39 @@ async fn units_on_their_way_back_survive_a_crash_and_a_rebuild() {
         world.assert_balanced(&sale, "TEE").await;
         let untouched = world.redis_says(&["HGET", "{p0}:sale:demo", "untouched"]).await == "yes";
         assert_eq!(untouched, !emptied, "a healthy redis was rebuilt");
+    }
+}
+
+/// A Postgres from before the drop, into which the log was replayed: it has the return, and the letter open again.
+#[tokio::test(flavor = "multi_thread")]
+async fn units_that_went_back_before_do_not_go_back_again() {
+    for drops in [true, false] {
+        let (mut world, sale, desk, order) = with_dead_letter().await;
+        desk.drop(order.into()).await.unwrap();
+        world.no_intents_open().await;
+        world.drained().await;
+        admit_mallory(&world).await;
+        world.stop_node().await;
+        let forget = "DELETE FROM orders WHERE buyer = 'mallory';
+             DELETE FROM order_lines l WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = l.order_id);
+             DELETE FROM stock_intents WHERE kind = 'return';
+             UPDATE dead_letters SET ended_at = NULL, ended_by = NULL, outcome = NULL, reason = NULL";
+        world.db.batch_execute(forget).await.unwrap();
+        // With Redis its memory of causes is gone, too.
+        world.redis_says(&["FLUSHALL"]).await;
+        world.start_node().await;
+        if drops {
+            let dropped = desk.drop(order.into()).await.unwrap();
+            assert_eq!(dropped, Dropped::Cancelled { order, returned: None });
+        } else {
+            assert_eq!(desk.retry(order.into()).await.unwrap(), Retried::Returned);
+        }
+        assert_eq!(world.count("SELECT count(*) FROM orders WHERE state = 'confirmed'").await, 1);
+        world.no_intents_open().await;
+        world.assert_balanced(&sale, "TEE").await;
+        assert!(reopen_is_quiet(&mut world).await, "a healthy redis was rebuilt");
+        rebuild(&mut world).await;
+        world.assert_balanced(&sale, "TEE").await;
     }
 }
 

@@ -21,7 +21,8 @@ async fn entries_are_found_by_id_order_buyer_kind_and_time() {
     world.redis_says(&["XADD", "{p1}:log", "*", "order", "\u{1b}[2J"]).await;
 
     let all = run(&world, &["log", "--json", "--limit", "0"]).await.json_lines();
-    let times: Vec<&str> = all.iter().map(|entry| entry["time"].as_str().unwrap()).collect();
+    let times: Vec<jiff::Timestamp> =
+        all.iter().map(|entry| entry["time"].as_str().unwrap().parse().unwrap()).collect();
     assert!(times.is_sorted(), "{times:?}");
     let of_kind = |kind: &str| all.iter().filter(|entry| entry["kind"] == kind).count();
     assert_eq!((of_kind("order"), of_kind("allotment")), (13, 2));

@@ -158,6 +158,7 @@ async fn run_retry(servers: &Servers, args: &RetryArgs) -> Result<(), CliError> 
             Ok(Retried::OverAllotment) => {
                 ("cancelled", "over_allotment: Postgres has no units for it".to_owned())
             }
+            Ok(Retried::Returned) => ("cancelled", "its units went back before".to_owned()),
             Ok(Retried::StillDead(error)) => {
                 answers.attention = true;
                 ("still dead", error)
