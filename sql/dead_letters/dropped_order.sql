@@ -4,12 +4,15 @@
 --
 -- A line comes back where Redis can take it back: the partition has an allotment of the item, and has not said that
 -- the sale is over. An intent that could never apply would stay open for ever.
+-- Where the ledger has the return already (this database was restored from before the order ended, and the log was
+-- replayed), the line counts, and nothing comes back a second time.
 -- An order that is known already is left as it is; nothing comes back then.
 -- $1 id  $2 partition  $3 sale  $4 buyer  $5 key  $6 fingerprint  $7 SKUs (each once)  $8 quantities
 -- $9 whether Redis has removed its units  $10 cause of the return  $11 actor
 -- Answers 1 whether the order is new  2 the lines that come back
 WITH wanted AS (
     SELECT l.sku, l.quantity, i.price,
+           EXISTS (SELECT FROM stock_ledger WHERE cause = $10 AND sku = l.sku) AS came_back,
            $9 AND coalesce(s.allotted > 0 AND p.drained_at IS NULL AND sale.retired_at IS NULL, false) AS comes_back
     FROM unnest($7::text[], $8::integer[]) AS l (sku, quantity)
     LEFT JOIN sales sale ON sale.id = $3
@@ -27,12 +30,13 @@ WITH wanted AS (
 ), new_lines AS (
     -- The price of an item that Postgres does not know is known to nobody.
     INSERT INTO order_lines (order_id, sku, quantity, unit_price, refused)
-    SELECT o.id, w.sku, w.quantity, coalesce(w.price, 0), NOT w.comes_back FROM new_order o CROSS JOIN wanted w
+    SELECT o.id, w.sku, w.quantity, coalesce(w.price, 0), NOT (w.came_back OR w.comes_back)
+    FROM new_order o CROSS JOIN wanted w
 ), new_intent AS (
     INSERT INTO stock_intents (cause, kind, sale_id, partition, order_id, lines, reason, actor)
     SELECT $10, 'return', $3, $2, o.id, jsonb_object_agg(w.sku, w.quantity), o.cancel_reason, $11
     FROM new_order o CROSS JOIN wanted w
-    WHERE w.comes_back
+    WHERE w.comes_back AND NOT w.came_back
     GROUP BY o.id, o.cancel_reason
     RETURNING lines
 )

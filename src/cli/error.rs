@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use super::DevError;
 use super::catalogue::CatalogueCliError;
+use super::confirm::NotConfirmed;
 use crate::config::ConfigErrors;
+use crate::dead_letters::DeadLetterError;
 use crate::keeper::OpenError;
 use crate::node::NodeError;
 use crate::partition::Partition;
@@ -77,6 +79,35 @@ pub enum CliError {
     /// `doorbuster dev` cannot go on.
     #[error(transparent)]
     Dev(#[from] DevError),
+    /// Redis, where a command needs it.
+    #[error("redis: {0}")]
+    Redis(#[from] RedisError),
+    /// A dead letter was not ended.
+    #[error(transparent)]
+    DeadLetter(#[from] DeadLetterError),
+    /// What would be destroyed stays.
+    #[error(transparent)]
+    NotConfirmed(#[from] NotConfirmed),
+    /// The database is new.
+    #[error("the database has no partitions yet: run `doorbuster migrate`, or start a node")]
+    NotMigrated,
+    /// There are fewer.
+    #[error("there is no partition {number}: they are numbered from 0 to {}", count - 1)]
+    NoSuchPartition {
+        /// The one that was asked for.
+        number: u8,
+        /// How many there are.
+        count: u8,
+    },
+    /// Entries that were asked for by their address are not in the log.
+    #[error("not in the log: {}. It may have been trimmed (log_retention_s); an order is then in Postgres", .0.join(", "))]
+    NotInLog(Vec<String>),
+    /// The command was done, and said what wants attention.
+    #[error("something wants attention")]
+    Attention,
+    /// The command was done as far as it could be, and said what it does not know.
+    #[error("a server does not answer")]
+    Incomplete,
     /// A further signal came while the first was being obeyed.
     #[error(
         "ended at once by a second signal: requests in flight may have been cut; their clients learn the \
@@ -90,11 +121,12 @@ pub enum CliError {
 
 /// Wrong usage or settings: trying again does not help.
 const EXIT_USAGE: u8 = 2;
-/// The command was done; what it looked at is not as it should be.
+/// Done; but what was found wants someone's attention.
 const EXIT_ATTENTION: u8 = 3;
 
 impl CliError {
-    /// Tells the operator, and gives the exit code: 2 for wrong usage or settings, 1 for a failure.
+    /// Tells the operator, and gives the exit code: 2 for wrong usage or settings, 3 for a command that
+    /// was done and found what wants attention, 1 for a failure.
     /// Help that was asked for, or a reader that closed the pipe, is a success.
     pub(super) fn report(&self) -> ExitCode {
         match self {
@@ -108,6 +140,9 @@ impl CliError {
             {
                 ExitCode::SUCCESS
             }
+            // It was said where it belongs, on stdout.
+            Self::Attention => ExitCode::from(EXIT_ATTENTION),
+            Self::Incomplete => ExitCode::FAILURE,
             Self::Config(_) => {
                 eprintln!("error: {self}");
                 ExitCode::from(EXIT_USAGE)

@@ -2,15 +2,21 @@
 
 pub mod catalogue;
 mod config;
+mod confirm;
+mod dead;
 mod dev;
 mod error;
+mod log;
 mod migrate;
 pub mod reconcile;
 mod replay;
 mod run;
 mod runtime;
+mod servers;
 mod settings_flags;
+mod status;
 mod stop_signals;
+mod tables;
 
 use std::env;
 use std::ffi::OsString;
@@ -20,6 +26,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Effective;
 
+pub use confirm::NotConfirmed;
 pub use dev::DevError;
 pub use error::CliError;
 
@@ -54,6 +61,13 @@ enum Command {
     Sale(catalogue::SaleCommand),
     /// Hold the stock in Redis against Postgres, exactly, while orders flow
     Reconcile(reconcile::ReconcileCommand),
+    /// Show how every partition stands: open, keeper, backlog, lag, dead letters
+    Status(status::StatusCommand),
+    /// Show entries of the log: by id, order, buyer or time
+    Log(log::LogCommand),
+    /// List, show, retry and drop entries that could not be persisted
+    #[command(subcommand)]
+    Dead(dead::DeadCommand),
     /// Show the settings in effect and where each comes from, secrets masked
     Config(config::ConfigCommand),
 }
@@ -69,13 +83,16 @@ impl Command {
             Self::Product(command) => catalogue::product(command, &effective.settings),
             Self::Sale(command) => catalogue::sale(command, &effective.settings),
             Self::Reconcile(command) => reconcile::run(command, &effective.settings),
+            Self::Status(command) => command.run(&effective.settings),
+            Self::Log(command) => command.run(&effective.settings),
+            Self::Dead(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }
     }
 }
 
-/// Runs the command line of this process. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 done, and what was
-/// looked at is not as it should be.
+/// Runs the command line of this process. Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 done, and
+/// something wants attention.
 pub fn main() -> ExitCode {
     match run(env::args_os(), env::vars_os()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -102,7 +102,14 @@ async fn is_removed(redis: &Redis, letter: &DeadLetter) -> Result<bool, DeadLett
     Ok(records.is_some_and(|records| records.split(';').any(has_units)))
 }
 
-async fn cancel(
+/// Whether the units of an order have come back already, as the ledger tells.
+pub(super) async fn came_back(tx: &Transaction<'_>, order: OrderId) -> Result<bool, DeadLetterError> {
+    let cause = StockEntry::cause_of_return(order);
+    Ok(tx.query_opt("SELECT FROM stock_ledger WHERE cause = $1 LIMIT 1", &[&cause]).await?.is_some())
+}
+
+/// Stores the order of a letter as cancelled.
+pub(super) async fn cancel(
     tx: &Transaction<'_>,
     letter: &DeadLetter,
     order: &OrderEntry,

@@ -147,8 +147,7 @@ pub async fn find(pool: &PgPool, address: EntryAddress) -> Result<DeadLetter, De
 /// One letter, which nobody else ends before the transaction does.
 pub(super) async fn lock(tx: &Transaction<'_>, address: EntryAddress) -> Result<DeadLetter, DeadLetterError> {
     let (ms, seq) = (address.entry.ms_sql(), address.entry.seq_sql());
-    let row =
-        tx.query_opt(&format!("{ONE}FOR UPDATE"), &[&address.partition.to_sql(), &ms, &seq]).await?;
+    let row = tx.query_opt(&format!("{ONE}FOR UPDATE"), &[&address.partition.to_sql(), &ms, &seq]).await?;
     read_named(row, address)
 }
 

@@ -9,6 +9,7 @@ use crate::persist::{Fence, WriteError, begin, write_in, write_over_allotment_in
 use crate::postgres::{PgError, PgPool, within};
 use crate::redis::Redis;
 
+use super::drop::{came_back, cancel};
 use super::fence::while_open;
 use super::letter::{DeadLetter, Ended, Outcome, end, lock};
 use super::{DeadLetterError, Operator};
@@ -20,6 +21,8 @@ pub enum Retried {
     Persisted,
     /// It is there as a cancelled order, since Postgres has no units for it.
     OverAllotment,
+    /// It is there as a cancelled order, since its units went back before.
+    Returned,
     /// It stays a dead letter, for this reason.
     StillDead(String),
     /// Someone has ended it before.
@@ -57,7 +60,7 @@ async fn attempt(
         return Ok(Retried::AlreadyEnded(ended));
     }
     let retried = match letter.raw.decode() {
-        Ok(entry) => persist(&mut tx, fence, &letter, &entry).await?,
+        Ok(entry) => persist(&mut tx, fence, &letter, &entry, by).await?,
         Err(error) => Retried::StillDead(error.to_string()),
     };
     match &retried {
@@ -75,8 +78,16 @@ async fn persist(
     fence: Fence,
     letter: &DeadLetter,
     entry: &LogEntry,
+    by: &Operator,
 ) -> Result<Retried, DeadLetterError> {
     let id = letter.raw.id;
+    if let (LogEntry::Order(order), Some(order_id)) = (entry, letter.order())
+        && came_back(tx, order_id).await?
+    {
+        // A database from before the order ended, into which the log was replayed: it must not rise again.
+        cancel(tx, letter, order, false, by).await?;
+        return Ok(Retried::Returned);
+    }
     let attempt = tx.savepoint("attempt").await?;
     let error = match write_in(&attempt, fence, &[(id, entry.clone())]).await {
         Ok(_) => {

@@ -62,7 +62,7 @@ pub async fn fates(pool: &PgPool, entries: &[(EntryAddress, RawEntry)]) -> Resul
         .filter_map(|row| Some((row.get(0), EntryId::from_sql(row.get(1), row.get(2))?)))
         .collect();
     let rows = db.query(FATES, &[&partitions, &ms, &seq, &orders]).await?;
-    let mut stored: HashMap<EntryAddress, String> = rows
+    let stored: HashMap<EntryAddress, String> = rows
         .iter()
         .filter_map(|row| {
             let partition = Partition::new(u8::try_from(row.get::<_, i16>(0)).ok()?);
@@ -71,11 +71,17 @@ pub async fn fates(pool: &PgPool, entries: &[(EntryAddress, RawEntry)]) -> Resul
         })
         .collect();
     let fate_of = |((address, _), entry): (&(EntryAddress, RawEntry), &Option<LogEntry>)| {
-        let persisted = watermarks.get(&address.partition.to_sql()).is_some_and(|mark| address.entry <= *mark);
-        match (stored.remove(address), entry) {
+        let persisted =
+            watermarks.get(&address.partition.to_sql()).is_some_and(|mark| address.entry <= *mark);
+        let place = EntryAddress { mark: None, ..*address };
+        match (stored.get(&place).cloned(), entry) {
             (Some(what), _) => Fate::Stored(what),
             (None, Some(LogEntry::Order(_) | LogEntry::Allotment(_) | LogEntry::Return { .. }) | None) => {
-                if persisted { Fate::Missing } else { Fate::Pending }
+                if persisted {
+                    Fate::Missing
+                } else {
+                    Fate::Pending
+                }
             }
             (None, Some(_)) => Fate::Nothing,
         }

@@ -138,7 +138,9 @@ mod tests {
 
     #[test]
     fn what_names_no_place_is_refused() {
-        for bad in ["", "-", "yesterday", "2027-01-15", "2027-01-15T08:00:00", "15m", "--15m", "1800", "-1month"] {
+        for bad in
+            ["", "-", "yesterday", "2027-01-15", "2027-01-15T08:00:00", "15m", "--15m", "1800", "-1month"]
+        {
             assert!(bad.parse::<LogBound>().is_err(), "{bad}");
         }
     }

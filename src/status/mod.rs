@@ -79,7 +79,10 @@ impl Status {
             .map(|partition| PartitionStatus {
                 partition,
                 redis: in_redis.next(),
-                postgres: in_postgres.iter().find(|(number, _)| *number == partition).map(|(_, found)| found.clone()),
+                postgres: in_postgres
+                    .iter()
+                    .find(|(number, _)| *number == partition)
+                    .map(|(_, found)| found.clone()),
             })
             .collect();
         let mut status = Self { partitions, database, redis_error, postgres_error, attention: Vec::new() };

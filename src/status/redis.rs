@@ -91,7 +91,11 @@ pub struct LogSize {
 const SAMPLED_SALES_MAX: usize = 20;
 
 /// Asks. Of `sales` the records are sampled.
-pub(super) async fn ask(redis: &Redis, partition: Partition, sales: &[SaleId]) -> Result<InRedis, RedisError> {
+pub(super) async fn ask(
+    redis: &Redis,
+    partition: Partition,
+    sales: &[SaleId],
+) -> Result<InRedis, RedisError> {
     let keys = Keys::new(partition);
     let now_ms = now_ms(redis, &keys.meta).await?;
     let meta = read_meta(redis, &keys.meta, now_ms).await?;
@@ -177,12 +181,12 @@ async fn read_group(redis: &Redis, log: &Key) -> Result<Group, RedisError> {
         Err(RedisError::Refused(why)) if why.contains("no such key") => return Ok(none),
         groups => groups?.into_array(),
     };
-    let ours = groups.into_iter().map(fields_of).find(|group| {
-        group.get("name").and_then(Value::as_str).is_some_and(|name| *name == *GROUP)
-    });
+    let ours = groups
+        .into_iter()
+        .map(fields_of)
+        .find(|group| group.get("name").and_then(Value::as_str).is_some_and(|name| *name == *GROUP));
     let Some(ours) = ours else { return Ok(none) };
-    let delivered: Option<EntryId> =
-        ours.get("last-delivered-id").and_then(|id| id.as_str()?.parse().ok());
+    let delivered: Option<EntryId> = ours.get("last-delivered-id").and_then(|id| id.as_str()?.parse().ok());
     let after = format!("({}", delivered.unwrap_or(EntryId::ZERO));
     let args = vec![after.into(), "+".into(), "COUNT".into(), 1.into()];
     let undelivered = crate::log::read_entries(redis.on_key("XRANGE", log, args).await?)?;
@@ -205,11 +209,7 @@ fn consumer(info: &HashMap<String, Value>) -> Consumer {
 }
 
 /// Of the buyers' records of these sales; `None` where there are none.
-async fn bytes_per_buyer(
-    redis: &Redis,
-    keys: &Keys,
-    sales: &[SaleId],
-) -> Result<Option<u64>, RedisError> {
+async fn bytes_per_buyer(redis: &Redis, keys: &Keys, sales: &[SaleId]) -> Result<Option<u64>, RedisError> {
     let (mut bytes, mut buyers) = (0, 0);
     for sale in sales.iter().take(SAMPLED_SALES_MAX) {
         let key = keys.sale(sale).buyers;

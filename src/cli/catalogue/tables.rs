@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::Table;
 use jiff::Timestamp;
 
+use super::super::tables::{number, table, text};
 use crate::catalogue::{SaleDetail, SaleSummary, StoredProduct};
 
 pub(super) fn products(products: &[StoredProduct]) -> Table {
@@ -55,18 +56,4 @@ pub(super) fn write_sale(out: &mut impl Write, detail: &SaleDetail, now: Timesta
         ]);
     }
     writeln!(out, "{table}")
-}
-
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    table
-}
-
-fn text(value: impl ToString) -> Cell {
-    Cell::new(value)
-}
-
-fn number(value: impl ToString) -> Cell {
-    Cell::new(value).set_alignment(CellAlignment::Right)
 }

@@ -1,0 +1,55 @@
+//! Both servers, for a command that works beside running nodes.
+
+use std::time::Duration;
+
+use super::CliError;
+use crate::config::Settings;
+use crate::partition::{Partition, Partitions};
+use crate::postgres::{PgError, PgPool, connect_pool};
+use crate::redis::{Redis, RedisOptions};
+
+/// Connections of one command.
+const CONNECTIONS: usize = 4;
+/// Commands that may wait for Redis.
+const QUEUE_MAX: usize = 256;
+
+/// The way to Redis and to Postgres. Nothing is connected until it is needed.
+pub(super) struct Servers {
+    pub redis: Redis,
+    pub pool: PgPool,
+    /// For one statement, or one transaction of a few.
+    pub timeout: Duration,
+}
+
+impl Servers {
+    /// As the settings say.
+    pub(super) fn of(settings: &Settings) -> Result<Self, CliError> {
+        let timeout = settings.postgres_timeout_ms.duration();
+        let options = RedisOptions {
+            url: settings.redis_url.expose().to_owned(),
+            timeout: settings.redis_timeout_ms.duration(),
+            queue_max: QUEUE_MAX,
+        };
+        let redis = Redis::connect(&options)?;
+        let pool = connect_pool(settings.postgres_url.expose(), CONNECTIONS, timeout)?;
+        Ok(Self { redis, pool, timeout: timeout * 2 })
+    }
+
+    /// The number of partitions, which only Postgres knows: this machine may be configured otherwise, or not at all.
+    pub(super) async fn partitions(&self) -> Result<Partitions, CliError> {
+        let db = self.pool.get().await.map_err(PgError::from)?;
+        let row = db.query_one("SELECT count(*) FROM partitions", &[]).await.map_err(PgError::from)?;
+        let count = u8::try_from(row.get::<_, i64>(0)).ok().and_then(Partitions::new);
+        count.ok_or(CliError::NotMigrated)
+    }
+
+    /// Those that a command is about: the one that was given, or all.
+    pub(super) async fn chosen(&self, partition: Option<u8>) -> Result<Vec<Partition>, CliError> {
+        let all = self.partitions().await?;
+        match partition {
+            None => Ok(all.all().collect()),
+            Some(number) if number < all.count() => Ok(vec![Partition::new(number)]),
+            Some(number) => Err(CliError::NoSuchPartition { number, count: all.count() }),
+        }
+    }
+}

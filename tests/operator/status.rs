@@ -1,0 +1,90 @@
+//! `doorbuster status` and `doorbuster dead`, as an operator and a script see them.
+
+use serde_json::json;
+
+use crate::binary::run;
+use crate::support::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_what_stands_and_what_wants_attention() {
+    let mut world = World::with_partitions(2).await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    let client = world.client();
+    for buyer in 0..20 {
+        assert_eq!(client.claim(&sale, &format!("b-{buyer}"), "k", &[("TEE", 1)]).await.status, 202);
+    }
+    world.drained().await;
+    // The command knows the number of partitions from the database.
+    let well = run(&world, &["status", "--json"]).await;
+    assert_eq!(well.code, 0, "{} {}", well.out, well.error);
+    let seen = well.json();
+    assert_eq!((&seen["database"]["sales"], &seen["database"]["sales_open"]), (&json!(1), &json!(1)));
+    let partitions = seen["partitions"].as_array().unwrap();
+    assert_eq!(partitions.len(), 2);
+    for one in partitions {
+        let (redis, postgres) = (&one["redis"], &one["postgres"]);
+        assert_eq!((&redis["state"], &redis["backlog"]), (&json!("open"), &json!(0)), "{one}");
+        assert_eq!(redis["epoch"], postgres["epoch"]);
+        assert!(redis["lease_left_ms"].as_i64().unwrap() > 0, "{one}");
+        assert!(redis["bytes_per_order"].as_i64().unwrap() > 20, "{one}");
+        assert_eq!(redis["consumers"].as_array().unwrap().len(), 2, "{one}");
+        assert!(postgres["keeper"]["pid"].as_i64().unwrap() > 0, "{one}");
+        assert!(redis["log"]["entries"].as_i64().unwrap() > 1, "{one}");
+    }
+    let table = run(&world, &["status"]).await.out;
+    for word in ["PARTITION", "p1", "open", "doorbuster", "1 sales, 1 of them open", "all is well"] {
+        assert!(table.contains(word), "{word}: {table}");
+    }
+
+    world.redis_says(&["XADD", "{p1}:log", "*", "order", "not an order"]).await;
+    world
+        .until("it is a dead letter", || async {
+            world.count("SELECT count(*) FROM dead_letters").await == 1
+        })
+        .await;
+    let table = run(&world, &["status"]).await;
+    assert_eq!(table.code, 3, "{}", table.out);
+    assert!(table.out.contains("p1: 1 dead letter: `doorbuster dead list`"), "{}", table.out);
+    let listed = run(&world, &["dead", "list", "--json"]).await.json();
+    let letter = listed["dead_letters"][0]["letter"].as_str().unwrap().to_owned();
+    let shown = run(&world, &["dead", "show", &letter]).await.out;
+    assert!(shown.contains("order: not an order") && shown.contains("hint"), "{shown}");
+    let tried = run(&world, &["dead", "retry", "--all"]).await;
+    assert!(tried.code == 3 && tried.out.contains("still dead: the entry's mark"), "{}", tried.out);
+    let unasked = run(&world, &["dead", "drop", &letter, "--reason", "garbage"]).await;
+    assert!(unasked.code == 1 && unasked.error.contains("Add --yes"), "{}", unasked.error);
+    assert_eq!(world.count("SELECT count(*) FROM dead_letters WHERE ended_at IS NULL").await, 1);
+    let dropped =
+        run(&world, &["dead", "drop", &letter, "--reason", "garbage", "--by", "olga", "--yes"]).await;
+    assert!(dropped.code == 0 && dropped.out.ends_with("dropped: it holds no order\n"), "{}", dropped.out);
+    let again = run(&world, &["dead", "drop", &letter, "--reason", "garbage", "--yes"]).await;
+    assert!(again.code == 0 && again.out.contains("already ended: dropped by olga"), "{}", again.out);
+    let all = run(&world, &["dead", "list", "--all"]).await.out;
+    assert!(all.contains("dropped by olga: garbage"), "{all}");
+    assert_eq!(run(&world, &["status"]).await.code, 0);
+
+    world.stop_node().await;
+    let stopped = run(&world, &["status", "--json"]).await;
+    assert!(stopped.code == 3 && stopped.out.contains("no keeper holds its lock"), "{}", stopped.out);
+    world.redis.kill().await.unwrap();
+    let away = run(&world, &["status", "--redis-timeout-ms", "300"]).await;
+    assert_eq!(away.code, 1, "{}", away.out);
+    assert!(
+        away.out.contains("unknown: no answer") && away.out.contains("Redis does not answer"),
+        "{}",
+        away.out
+    );
+    assert!(away.out.contains("1 sales, 1 of them open"), "what Postgres says is missing: {}", away.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_without_postgres_still_tells_of_redis() {
+    let mut world = World::with_own_postgres(|_| {}).await;
+    world.open_sale("demo", &[("TEE", 100, None)]).await;
+    world.postgres.as_mut().unwrap().kill().await.unwrap();
+    let away = run(&world, &["status", "--postgres-timeout-ms", "500"]).await;
+    assert_eq!(away.code, 1, "{}", away.out);
+    assert!(away.out.contains("open") && away.out.contains("Postgres does not answer"), "{}", away.out);
+    let list = run(&world, &["dead", "list", "--postgres-timeout-ms", "500"]).await;
+    assert!(list.code == 1 && list.error.contains("PostgreSQL is not answering"), "{}", list.error);
+}
