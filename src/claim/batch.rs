@@ -76,10 +76,10 @@ impl Batch {
         let by_enough = held.by(wait);
         let mut decisions = Decisions::new(held.reply, scripts.stamp.partition, self.skus)?;
         decisions.orders_hidden = match decisions.tells() {
-            Tells::NewOrders => !by_enough,
+            Tells::New => !by_enough,
             // The script only read, so its WAIT told nothing of these orders.
-            Tells::KnownOrders => !replicas_hold_all(session, scripts, keys, wait).await?,
-            Tells::NoOrders => false,
+            Tells::Known => !replicas_hold_all(session, scripts, keys, wait).await?,
+            Tells::Nothing => false,
         };
         Ok(decisions)
     }
@@ -133,10 +133,10 @@ pub struct Decisions {
 /// What a batch's replies say of orders.
 enum Tells {
     /// Some were accepted: the script has written, behind all orders that it knew.
-    NewOrders,
+    New,
     /// None was accepted, but some were known.
-    KnownOrders,
-    NoOrders,
+    Known,
+    Nothing,
 }
 
 impl Decisions {
@@ -157,11 +157,11 @@ impl Decisions {
                 .any(|reply| reply.as_str().is_some_and(|text| text.starts_with(code)))
         };
         if has(ACCEPTED) {
-            Tells::NewOrders
+            Tells::New
         } else if has(DUPLICATE) {
-            Tells::KnownOrders
+            Tells::Known
         } else {
-            Tells::NoOrders
+            Tells::Nothing
         }
     }
 

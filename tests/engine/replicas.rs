@@ -148,34 +148,40 @@ async fn an_order_in_the_log_is_shown_once_a_replica_holds_it() {
         .await;
 }
 
-/// Buyers who claim until they are stopped; what each of their keys was told, `None` where nothing was.
+/// What a key was told: `None` where nothing was.
+struct Told {
+    buyer: String,
+    key: String,
+    id: Option<String>,
+}
+
+/// Buyers who claim until they are stopped.
 struct Buyers {
     stop: Arc<AtomicBool>,
-    tasks: Vec<tokio::task::JoinHandle<Vec<(String, String, Option<String>)>>>,
+    tasks: Vec<tokio::task::JoinHandle<Vec<Told>>>,
 }
 
 impl Buyers {
     fn start(client: &Client, sale: &SaleId) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let buy = |buyer: usize| {
+        let buy = |number: usize| {
             let (client, sale, stop) = (client.clone(), sale.clone(), stop.clone());
             async move {
                 let mut told = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    let name = format!("b-{buyer}-{}", told.len() / 50);
-                    let key = told.len().to_string();
-                    let reply = client.try_claim(sale.as_str(), &name, &key, &[("TEE", 1)]).await;
+                    let (buyer, key) = (format!("b-{number}-{}", told.len() / 50), told.len().to_string());
+                    let reply = client.try_claim(sale.as_str(), &buyer, &key, &[("TEE", 1)]).await;
                     let id = reply.ok().filter(|reply| reply.status.is_success()).map(|reply| reply.id());
-                    told.push((name, key, id));
+                    told.push(Told { buyer, key, id });
                 }
                 told
             }
         };
-        let tasks = (0..8).map(|buyer| tokio::spawn(buy(buyer))).collect();
+        let tasks = (0..8).map(|number| tokio::spawn(buy(number))).collect();
         Self { stop, tasks }
     }
 
-    async fn finish(self) -> Vec<(String, String, Option<String>)> {
+    async fn finish(self) -> Vec<Told> {
         self.stop.store(true, Ordering::Relaxed);
         let mut told = Vec::new();
         for task in self.tasks {
@@ -202,15 +208,15 @@ async fn acknowledged_orders_survive_the_loss_of_the_primary() {
     block.release().await;
     pair.fail_over().await;
 
-    let acknowledged: HashSet<String> = told.iter().filter_map(|(.., id)| id.clone()).collect();
+    let acknowledged: HashSet<String> = told.iter().filter_map(|told| told.id.clone()).collect();
     assert!(acknowledged.len() > 20, "hardly any load: {}", acknowledged.len());
     let stored = pair.stored().await;
     let lost: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(lost.is_empty(), "acknowledged but lost: {lost:?}");
 
     // The new primary has no replica yet: nothing is told. With one, every key has its one order.
-    let (name, key, _) = told.iter().find(|(.., id)| id.is_none()).expect("nothing was hidden");
-    assert_eq!(pair.claim(name, key, 1).await.problem(), (503, "indeterminate"));
+    let hidden = told.iter().find(|told| told.id.is_none()).expect("nothing was hidden");
+    assert_eq!(pair.claim(&hidden.buyer, &hidden.key, 1).await.problem(), (503, "indeterminate"));
     let second = PrivateRedis::start(RedisOptions {
         data_dir: pair._dir.path().join("second"),
         replica_of: Some(pair.world.redis.port()),
@@ -218,9 +224,9 @@ async fn acknowledged_orders_survive_the_loss_of_the_primary() {
     })
     .await
     .unwrap();
-    for (name, key, id) in &told {
-        let found = pair.order_of(name, key).await;
-        assert!(id.as_ref().is_none_or(|id| *id == found), "the key {name} {key} has two orders");
+    for Told { buyer, key, id } in &told {
+        let found = pair.order_of(buyer, key).await;
+        assert!(id.as_ref().is_none_or(|id| *id == found), "the key {buyer} {key} has two orders");
     }
     assert_eq!(pair.stored().await.len(), told.len());
     pair.world.assert_balanced(&pair.sale, "TEE").await;
