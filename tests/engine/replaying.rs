@@ -166,6 +166,15 @@ async fn a_range_is_kept_to_and_what_is_trimmed_is_told() {
     let some = replay(&world, range, false).await;
     assert_eq!((some.read, some.applied.known_orders), (2, 2));
     assert_eq!(some.first.map(|id| id.to_string()).as_ref(), Some(&orders[1]));
+    // As a keeper would: only what is known to be persisted.
+    let watermark = "SELECT (watermark_ms, watermark_seq) >= ($1, $2) FROM partitions";
+    let last: doorbuster::log::EntryId = orders[3].parse().unwrap();
+    world
+        .until("the watermark has passed the orders", || async {
+            let row = world.db.query_one(watermark, &[&last.ms_sql(), &last.seq_sql()]).await.unwrap();
+            row.get(0)
+        })
+        .await;
     world.stop_node().await;
     world.redis_says(&["XTRIM", "{p0}:log", "MINID", &orders[2]]).await;
     let rest = replay(&world, Range { from: Some("-1h".parse().unwrap()), to: None }, false).await;
