@@ -330,7 +330,8 @@ fn http_limits(settings: &Settings) -> HttpLimits {
     }
 }
 
-fn keeper_options(settings: &Settings) -> KeeperOptions {
+/// How keepers work under these settings.
+pub(crate) fn keeper_options(settings: &Settings) -> KeeperOptions {
     KeeperOptions {
         lease: settings.lease_ms.duration(),
         lease_renew: settings.lease_renew_ms.duration(),

@@ -8,7 +8,9 @@ use super::catalogue::CatalogueCliError;
 use super::confirm::NotConfirmed;
 use crate::config::ConfigErrors;
 use crate::dead_letters::DeadLetterError;
+use crate::keeper::OpenError;
 use crate::node::NodeError;
+use crate::partition::Partition;
 use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::redis::RedisError;
 use crate::telemetry::TelemetryError;
@@ -69,6 +71,14 @@ pub enum CliError {
     /// Entries that were asked for by their address are not in the log.
     #[error("not in the log: {}. It may have been trimmed (log_retention_s); an order is then in Postgres", .0.join(", "))]
     NotInLog(Vec<String>),
+    /// A partition was not rebuilt.
+    #[error("partition {partition} was not rebuilt: {error}. It stays closed until a keeper opens it")]
+    NotRebuilt {
+        /// Which.
+        partition: Partition,
+        /// Why.
+        error: OpenError,
+    },
     /// The command was done, and said what wants attention.
     #[error("something wants attention")]
     Attention,
