@@ -10,6 +10,7 @@ mod judge;
 mod lease;
 mod lock;
 mod opening;
+mod operator;
 mod rebuild;
 mod retention;
 mod server_identity;
@@ -27,6 +28,7 @@ use crate::redis::{Keys, Redis};
 pub use durability::DurabilityCheck;
 pub use judge::{History, Verdict, judge};
 pub use opening::OpenError;
+pub use operator::{Progress, ProgressSink, Report};
 
 /// Between tries to become keeper, and to open.
 const RETRY: Duration = Duration::from_millis(200);
