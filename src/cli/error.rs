@@ -102,6 +102,14 @@ pub enum CliError {
     /// Entries that were asked for by their address are not in the log.
     #[error("not in the log: {}. It may have been trimmed (log_retention_s); an order is then in Postgres", .0.join(", "))]
     NotInLog(Vec<String>),
+    /// A partition was not rebuilt.
+    #[error("partition {partition} was not rebuilt: {error}. It stays closed until a keeper opens it")]
+    NotRebuilt {
+        /// Which.
+        partition: Partition,
+        /// Why.
+        error: OpenError,
+    },
     /// The command was done, and said what wants attention.
     #[error("something wants attention")]
     Attention,

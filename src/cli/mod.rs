@@ -8,6 +8,7 @@ mod dev;
 mod error;
 mod log;
 mod migrate;
+mod rebuild;
 pub mod reconcile;
 mod replay;
 mod run;
@@ -68,6 +69,8 @@ enum Command {
     /// List, show, retry and drop entries that could not be persisted
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// Rebuild Redis from Postgres
+    Rebuild(rebuild::RebuildCommand),
     /// Show the settings in effect and where each comes from, secrets masked
     Config(config::ConfigCommand),
 }
@@ -86,6 +89,7 @@ impl Command {
             Self::Status(command) => command.run(&effective.settings),
             Self::Log(command) => command.run(&effective.settings),
             Self::Dead(command) => command.run(&effective.settings),
+            Self::Rebuild(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }
     }

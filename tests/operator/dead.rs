@@ -12,7 +12,7 @@ use doorbuster::persist::{Applied, Fence, persist};
 use doorbuster::postgres::{PgPool, connect_pool};
 use doorbuster::redis::Redis;
 
-use crate::support::World;
+use crate::support::{Block, World};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -79,6 +79,22 @@ async fn admit_mallory(world: &World) {
     world.db.batch_execute("ALTER TABLE orders DROP CONSTRAINT mallory").await.unwrap();
 }
 
+/// Two who do the same: neither is done before the other is at it.
+async fn at_once<T, F>(world: &World, work: impl Fn() -> F) -> [T; 2]
+where
+    F: Future<Output = Result<T, DeadLetterError>>,
+{
+    let block = Block::persisting(world).await;
+    let release = async {
+        let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+             WHERE NOT l.granted AND a.datname = current_database()";
+        world.until("both are at it", || async { world.count(waiting).await >= 2 }).await;
+        block.release().await;
+    };
+    let (one, other, ()) = tokio::join!(work(), work(), release);
+    [one.unwrap(), other.unwrap()]
+}
+
 /// Redis empty, and a node that builds it anew.
 async fn rebuild(world: &mut World) {
     world.stop_node().await;
@@ -107,8 +123,7 @@ async fn a_letter_is_persisted_once_by_two_who_retry_it() {
     assert_eq!(world.count("SELECT count(*) FROM orders").await, 1, "half of an attempt stayed");
 
     admit_mallory(&world).await;
-    let (one, other) = tokio::join!(desk.retry(letter), desk.retry(letter));
-    let both = [one.unwrap(), other.unwrap()];
+    let both = at_once(&world, || desk.retry(letter)).await;
     let persisted = both.iter().filter(|retried| **retried == Retried::Persisted).count();
     assert_eq!(persisted, 1, "{both:?}");
     assert!(matches!(desk.drop(letter).await, Ok(Dropped::AlreadyEnded(ended)) if ended.by == "olga"));
@@ -127,8 +142,7 @@ async fn a_letter_is_dropped_once_and_its_units_are_for_sale_again() {
     let (mut world, sale, desk, order) = with_dead_letter().await;
     let letter: EntryAddress = order.into();
     assert_eq!(world.stock(&sale, "TEE").await, 7, "kept while it is open");
-    let (one, other) = tokio::join!(desk.drop(letter), desk.drop(letter));
-    let both = [one.unwrap(), other.unwrap()];
+    let both = at_once(&world, || desk.drop(letter)).await;
     let units = serde_json::json!({ "TEE": 2 });
     let cancelled = Dropped::Cancelled { order, returned: Some(units) };
     assert_eq!(both.iter().filter(|dropped| **dropped == cancelled).count(), 1, "{both:?}");

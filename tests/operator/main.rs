@@ -5,6 +5,7 @@ mod binary;
 mod dead;
 mod garbage;
 mod log;
+mod rebuild;
 mod status;
 #[allow(dead_code)]
 #[path = "../engine/support/mod.rs"]
