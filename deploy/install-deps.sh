@@ -7,10 +7,11 @@
 # Does nothing where all of it is there. Never asks a question of its own; sudo may ask for a
 # password at a terminal.
 #
-#   deploy/install-deps.sh [--dry-run] [--build-only]
+#   deploy/install-deps.sh [--dry-run] [--build-only] [--bench]
 #
 #   --dry-run     print the commands instead of running them
 #   --build-only  leave the servers out (they run in containers)
+#   --bench       also what the benchmark's peers need: Node 20 or later, npm
 #
 # Debian starts a packaged service when it is installed, and this script lets it: a policy-rc.d
 # would hold only until the next boot, and one left behind by an interrupted run would silently
@@ -23,12 +24,14 @@ set -eu
 root=${DOORBUSTER_DEPS_ROOT:-}
 dry_run=false
 servers=true
+bench=false
 for argument in "$@"; do
     case $argument in
         --dry-run) dry_run=true ;;
         --build-only) servers=false ;;
+        --bench) bench=true ;;
         *)
-            echo "install-deps: unknown option $argument; known are --dry-run and --build-only" >&2
+            echo "install-deps: unknown option $argument; known are --dry-run, --build-only and --bench" >&2
             exit 2
             ;;
     esac
@@ -66,6 +69,15 @@ have_postgres() {
     return 1
 }
 
+# By the major version in "v20.11.1".
+have_node() {
+    have node || return 1
+    line=$(node --version 2>/dev/null) || return 1
+    major=${line#v}
+    major=${major%%[!0-9]*}
+    [ "${major:-0}" -ge 20 ]
+}
+
 # The words of what is missing, in the order in which they are installed.
 find_missing() {
     missing=
@@ -76,6 +88,10 @@ find_missing() {
     have cc || missing="$missing cc"
     have curl || missing="$missing curl"
     have make || missing="$missing make"
+    if $bench; then
+        have_node || missing="$missing nodejs"
+        have npm || missing="$missing npm"
+    fi
 }
 
 find_package_manager() {
@@ -94,6 +110,10 @@ package() {
         pacman:redis) echo valkey ;;
         dnf:postgresql | zypper:postgresql) echo postgresql-server ;;
         brew:postgresql) echo postgresql@17 ;;
+        # Homebrew's brings npm with it.
+        brew:nodejs | brew:npm) echo node ;;
+        zypper:nodejs) echo nodejs-default ;;
+        zypper:npm) echo npm-default ;;
         *:cc) echo gcc ;;
         *) echo "$1" ;;
     esac
@@ -180,6 +200,6 @@ if [ -n "$missing" ]; then
     echo "install-deps: still missing after the installation:$missing." \
         "The distribution's version may be too old: Redis 7.0 or Valkey 8, and PostgreSQL 15, are" \
         "the oldest that will do; packages.redis.io and apt.postgresql.org (yum.postgresql.org)" \
-        "have newer ones." >&2
+        "have newer ones. The benchmark's peers need Node 20." >&2
     exit 1
 fi
