@@ -7,10 +7,10 @@ COMPOSE_REDIS_URL = redis://127.0.0.1:16379
 COMPOSE_POSTGRES_URL = postgres://doorbuster:doorbuster@127.0.0.1:15432/doorbuster
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test chaos chaos-short fmt lint build clean
+.PHONY: help deps run test chaos chaos-short fmt lint build bench bench-full bench-smoke bench-deps clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the system packages that are missing
 	@sh deploy/install-deps.sh
@@ -57,6 +57,24 @@ lint: ## check the formatting and run clippy, warnings denied
 
 build: deps ## build the release binary
 	$(CARGO) build --locked --release
+
+# The benchmark runs the binaries that lie beside it.
+BENCH = $(CARGO) run --locked --package doorbuster-bench --bin bench
+
+bench: deps bench-deps ## measure the headline, under ten minutes; arguments in ARGS, see bench/README.md
+	$(CARGO) build --locked --release --workspace --bins
+	$(BENCH) --release -- run --profile headline $(ARGS)
+
+bench-full: deps bench-deps ## measure every case at full length, about an hour and a half
+	$(CARGO) build --locked --release --workspace --bins
+	$(BENCH) --release -- run --profile full $(ARGS)
+
+bench-smoke: deps bench-deps ## run every case for a second, to see that it works
+	$(CARGO) build --locked --workspace --bins
+	$(BENCH) -- run --profile smoke --results target/bench-smoke $(ARGS)
+
+bench-deps: ## install what the benchmark's peers need
+	@sh deploy/install-deps.sh --bench
 
 clean: ## remove what the build made; the data of `make run` stays
 	$(CARGO) clean

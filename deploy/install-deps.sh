@@ -7,11 +7,12 @@
 # Does nothing where all of it is there. Never asks a question of its own; sudo may ask for a
 # password at a terminal.
 #
-#   deploy/install-deps.sh [--dry-run] [--build-only] [--chaos]
+#   deploy/install-deps.sh [--dry-run] [--build-only] [--chaos] [--bench]
 #
 #   --dry-run     print the commands instead of running them
 #   --build-only  leave the servers out (they run in containers)
 #   --chaos       also what cutting a server off its network takes (ip)
+#   --bench       also what the benchmark's peers need: Node 20 or later, npm
 #
 # Debian starts a packaged service when it is installed, and this script lets it: a policy-rc.d
 # would hold only until the next boot, and one left behind by an interrupted run would silently
@@ -25,13 +26,15 @@ root=${DOORBUSTER_DEPS_ROOT:-}
 dry_run=false
 servers=true
 chaos=false
+bench=false
 for argument in "$@"; do
     case $argument in
         --dry-run) dry_run=true ;;
         --build-only) servers=false ;;
         --chaos) chaos=true ;;
+        --bench) bench=true ;;
         *)
-            echo "install-deps: unknown option $argument; known are --dry-run, --build-only and --chaos" >&2
+            echo "install-deps: unknown option $argument; known are --dry-run, --build-only, --chaos and --bench" >&2
             exit 2
             ;;
     esac
@@ -69,6 +72,15 @@ have_postgres() {
     return 1
 }
 
+# By the major version in "v20.11.1".
+have_node() {
+    have node || return 1
+    line=$(node --version 2>/dev/null) || return 1
+    major=${line#v}
+    major=${major%%[!0-9]*}
+    [ "${major:-0}" -ge 20 ]
+}
+
 # The words of what is missing, in the order in which they are installed.
 find_missing() {
     missing=
@@ -80,6 +92,10 @@ find_missing() {
     have curl || missing="$missing curl"
     have make || missing="$missing make"
     ! $chaos || have ip || missing="$missing ip"
+    if $bench; then
+        have_node || missing="$missing nodejs"
+        have npm || missing="$missing npm"
+    fi
 }
 
 find_package_manager() {
@@ -101,6 +117,10 @@ package() {
         dnf:ip) echo iproute ;;
         brew:ip) echo iproute2mac ;;
         *:ip) echo iproute2 ;;
+        # Homebrew's brings npm with it.
+        brew:nodejs | brew:npm) echo node ;;
+        zypper:nodejs) echo nodejs-default ;;
+        zypper:npm) echo npm-default ;;
         *:cc) echo gcc ;;
         *) echo "$1" ;;
     esac
@@ -187,6 +207,6 @@ if [ -n "$missing" ]; then
     echo "install-deps: still missing after the installation:$missing." \
         "The distribution's version may be too old: Redis 7.0 or Valkey 8, and PostgreSQL 15, are" \
         "the oldest that will do; packages.redis.io and apt.postgresql.org (yum.postgresql.org)" \
-        "have newer ones." >&2
+        "have newer ones. The benchmark's peers need Node 20." >&2
     exit 1
 fi

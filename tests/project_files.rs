@@ -119,6 +119,24 @@ fn servers_that_are_too_old_count_as_missing() {
 }
 
 #[test]
+fn the_benchmark_has_a_section_of_its_own() {
+    assert!(install_deps(&commands(&PRESENT), &[]).status.success(), "without --bench Node is not missed");
+    let mut stubs = PRESENT.to_vec();
+    stubs.extend([ROOT, ("apt-get", FORBIDDEN)]);
+    let printed = stdout(&install_deps(&commands(&stubs), &["--bench", "--dry-run"]));
+    assert!(printed.ends_with("--no-install-recommends nodejs npm\n"), "{printed}");
+
+    stubs.extend([("node", "echo v18.20.4"), ("npm", "")]);
+    let printed = stdout(&install_deps(&commands(&stubs), &["--bench", "--dry-run"]));
+    assert!(printed.ends_with("--no-install-recommends nodejs\n"), "too old: {printed}");
+
+    let mut stubs = PRESENT.to_vec();
+    stubs.extend([("node", "echo v20.11.1"), ("npm", "")]);
+    let output = install_deps(&commands(&stubs), &["--bench"]);
+    assert!(output.status.success() && output.stdout.is_empty(), "{}", stderr(&output));
+}
+
+#[test]
 fn sudo_is_used_where_it_asks_nothing_and_else_a_sentence_names_the_packages() {
     let with_sudo = commands(&[PLAIN_USER, ("apt-get", FORBIDDEN), ("sudo", "exit 0")]);
     let printed = stdout(&install_deps(&with_sudo, &["--dry-run"]));

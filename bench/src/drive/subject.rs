@@ -1,0 +1,47 @@
+//! What is measured.
+
+use crate::stage::PeerKind;
+
+/// What is measured: the engine, a peer, or a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The engine.
+    Engine,
+    /// What people deploy instead.
+    Peer(PeerKind),
+    /// The bare hyper server: the most that this HTTP stack gives.
+    Bare,
+    /// `redis-benchmark` with the claim script, one claim in each call.
+    RedisBenchmark,
+    /// The claim script by the engine's own client, 256 claims in each call.
+    BatchScript,
+    /// Binary COPY into the engine's tables.
+    Copy,
+    /// `fdatasync` of a file where the data is.
+    Fdatasync,
+}
+
+const LIMITS: [(&str, Subject); 6] = [
+    ("engine", Subject::Engine),
+    ("bare", Subject::Bare),
+    ("redis-benchmark", Subject::RedisBenchmark),
+    ("batch-script", Subject::BatchScript),
+    ("copy", Subject::Copy),
+    ("fdatasync", Subject::Fdatasync),
+];
+
+impl Subject {
+    /// The subject of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        let limit = LIMITS.iter().find(|(known, _)| *known == name).map(|(_, subject)| *subject);
+        limit.or_else(|| PeerKind::named(name).map(Self::Peer))
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Peer(peer) => peer.name(),
+            other => LIMITS.iter().find(|(_, subject)| *subject == other).map_or("", |(name, _)| name),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Binary COPY into the engine's tables: what Postgres takes when nothing is asked of it.
+
+use std::time::{Duration, Instant};
+
+use futures_util::pin_mut;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::LimitError;
+use crate::cost::{Processor, spent};
+use crate::drive::Sample;
+use crate::stage::{Engine, StageError};
+
+/// Orders in one transaction, and sessions at once: as the engine's own defaults have it.
+const BATCH: u64 = 1000;
+const SESSIONS: u64 = 2;
+
+/// Copies orders with one line each for a time.
+///
+/// # Errors
+/// [`LimitError`].
+pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<Sample, LimitError> {
+    let run = fastrand::u32(..);
+    let sale = format!("copy-{run:08x}");
+    let processor = Processor::default().with("postgres", engine.servers.postgres.pid()).with_load();
+    let before = processor.usage();
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs_f64(seconds);
+    let session = async |number: u64| -> Result<u64, LimitError> {
+        let mut copied = 0;
+        while Instant::now() < end || copied == 0 {
+            copy_batch(engine, &sale, run, number * 1_000_000_000_000 + copied).await?;
+            copied += BATCH;
+        }
+        Ok(copied)
+    };
+    let (one, two) = tokio::try_join!(session(1), session(SESSIONS))?;
+    let time = begin.elapsed();
+    sample.set("orders_per_s", (one + two) as f64 / time.as_secs_f64());
+    sample.processor(&spent(&before, &processor.usage()), "order", one + two);
+    let count = "SELECT count(*) FROM orders o JOIN order_lines l ON l.order_id = o.id WHERE o.sale_id = $1";
+    let stored: i64 = engine.servers.db().await?.query_one(count, &[&sale]).await?.get(0);
+    let same = stored.unsigned_abs() == one + two;
+    let fault = format!("{} orders copied, {stored} stored", one + two);
+    Ok(sample.judged(if same { Vec::new() } else { vec![fault] }))
+}
+
+async fn copy_batch(engine: &Engine, sale: &str, run: u32, from: u64) -> Result<(), LimitError> {
+    let mut db = engine.servers.db().await.map_err(StageError::from)?;
+    let transaction = db.transaction().await?;
+    let columns = "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state) FROM STDIN BINARY";
+    let types = [Type::UUID, Type::TEXT, Type::INT2, Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT];
+    let writer = BinaryCopyInWriter::new(transaction.copy_in(columns).await?, &types);
+    pin_mut!(writer);
+    // Ids rise with time, as the engine's do: the low bits are the number.
+    let id = |number: u64| Uuid::from_u128(u128::from(number) << 40 | u128::from(run));
+    for number in from..from + BATCH {
+        let (buyer, key) = (format!("b{run:08x}-{number:015}"), format!("k{run:08x}-{number:015}"));
+        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
+            [&id(number), &sale, &0_i16, &buyer, &key, &7_i64, &"confirmed"];
+        writer.as_mut().write(&row).await?;
+    }
+    writer.finish().await?;
+    let columns = "COPY order_lines (order_id, sku, quantity, unit_price) FROM STDIN BINARY";
+    let types = [Type::UUID, Type::TEXT, Type::INT4, Type::INT8];
+    let writer = BinaryCopyInWriter::new(transaction.copy_in(columns).await?, &types);
+    pin_mut!(writer);
+    for number in from..from + BATCH {
+        writer.as_mut().write(&[&id(number), &"UNIT-0", &1_i32, &1999_i64]).await?;
+    }
+    writer.finish().await?;
+    Ok(transaction.commit().await?)
+}

@@ -1,0 +1,186 @@
+//! The bytes of a request, and the numbers in it.
+
+use std::sync::Arc;
+
+/// Digits of the number in a buyer's name and in a key.
+const DIGITS: usize = 15;
+/// Where the number begins in an idempotency key, counted from 1 as SQL's `substr` does.
+pub const KEY_NUMBER_FROM: usize = 11;
+
+/// Numbers of one thread begin at a multiple of this, so that no two threads share one.
+pub(super) const NUMBERS_PER_THREAD: u64 = 1_000_000_000_000;
+
+/// What is sold: every pair of a sale and one of its SKUs.
+#[derive(Clone, Debug)]
+pub struct Shop {
+    /// Identity of the run: eight hexadecimal digits in every buyer's name and key.
+    pub run: u32,
+    /// Sales.
+    pub sales: Arc<[String]>,
+    /// SKUs; each sale has all of them.
+    pub skus: Arc<[String]>,
+}
+
+/// An order that was accepted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Accepted {
+    pub number: u64,
+    pub id: OrderId,
+}
+
+/// The id in a Location, as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OrderId {
+    bytes: [u8; 64],
+    length: u8,
+}
+
+impl OrderId {
+    /// The last part of a path; `None` where it is longer than 64 bytes.
+    pub(super) fn of_location(location: &[u8]) -> Option<Self> {
+        let from = location.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+        let text = &location[from..];
+        let mut id = Self { bytes: [0; 64], length: u8::try_from(text.len()).ok()? };
+        id.bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(id)
+    }
+
+    fn text(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
+/// What a request asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Ask {
+    /// A claim, the first time or again while it is open.
+    Claim { number: u64 },
+    /// The claim of an order that was accepted, once more.
+    Again(Accepted),
+    /// Its order.
+    Order(Accepted),
+    /// A sale.
+    Sale { number: u64 },
+}
+
+/// The parts of requests that never change.
+#[derive(Debug)]
+pub(super) struct Templates {
+    shop: Shop,
+    host: String,
+    run: [u8; 8],
+    bodies: Vec<Vec<u8>>,
+}
+
+impl Templates {
+    pub(super) fn new(shop: Shop, host: String) -> Self {
+        let bodies = shop
+            .skus
+            .iter()
+            .map(|sku| {
+                let body = format!(r#"{{"items":[{{"sku":"{sku}","quantity":1}}]}}"#);
+                format!(
+                    "\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                )
+                .into_bytes()
+            })
+            .collect();
+        let mut run = [0; 8];
+        run.copy_from_slice(format!("{:08x}", shop.run).as_bytes());
+        Self { shop, host, run, bodies }
+    }
+
+    /// Writes a request into `out`, which is emptied first.
+    pub(super) fn write(&self, ask: &Ask, out: &mut Vec<u8>) {
+        out.clear();
+        match ask {
+            Ask::Claim { number } | Ask::Again(Accepted { number, .. }) => self.claim(*number, out),
+            Ask::Order(order) => {
+                out.extend_from_slice(b"GET /v1/orders/");
+                out.extend_from_slice(order.id.text());
+                self.head(out);
+                self.buyer(order.number, out);
+                out.extend_from_slice(b"\r\n\r\n");
+            }
+            Ask::Sale { number } => {
+                out.extend_from_slice(b"GET /v1/sales/");
+                out.extend_from_slice(self.sale_of(*number).as_bytes());
+                self.head(out);
+                out.extend_from_slice(b"\r\n\r\n");
+            }
+        }
+    }
+
+    fn claim(&self, number: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"POST /v1/sales/");
+        out.extend_from_slice(self.sale_of(number).as_bytes());
+        out.extend_from_slice(b"/orders");
+        self.head(out);
+        self.buyer(number, out);
+        out.extend_from_slice(b"\r\nIdempotency-Key: k");
+        self.identity(number, out);
+        let body = number as usize / self.shop.sales.len() % self.bodies.len();
+        out.extend_from_slice(&self.bodies[body]);
+    }
+
+    fn sale_of(&self, number: u64) -> &str {
+        &self.shop.sales[number as usize % self.shop.sales.len()]
+    }
+
+    fn head(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        out.extend_from_slice(self.host.as_bytes());
+    }
+
+    fn buyer(&self, number: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\r\nX-Buyer-Id: b");
+        self.identity(number, out);
+    }
+
+    fn identity(&self, mut number: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.run);
+        out.push(b'-');
+        let mut digits = [b'0'; DIGITS];
+        for digit in digits.iter_mut().rev() {
+            *digit += (number % 10) as u8;
+            number /= 10;
+        }
+        out.extend_from_slice(&digits);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_is_the_request_that_the_api_reads() {
+        let shop = Shop { run: 0xab, sales: ["one".into(), "two".into()].into(), skus: ["TEE".into()].into() };
+        let templates = Templates::new(shop, "127.0.0.1:80".into());
+        let mut out = b"left over".to_vec();
+        templates.write(&Ask::Claim { number: 41 }, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "POST /v1/sales/two/orders HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\
+             X-Buyer-Id: b000000ab-000000000000041\r\nIdempotency-Key: k000000ab-000000000000041\r\n\
+             Content-Type: application/json\r\nContent-Length: 40\r\n\r\n\
+             {\"items\":[{\"sku\":\"TEE\",\"quantity\":1}]}"
+        );
+        assert_eq!(&"k000000ab-000000000000041"[KEY_NUMBER_FROM - 1..], "000000000000041");
+    }
+
+    #[test]
+    fn an_order_is_asked_for_by_its_buyer() {
+        let shop = Shop { run: 1, sales: ["one".into()].into(), skus: ["TEE".into()].into() };
+        let id = OrderId::of_location(b"/v1/orders/01KAJ5").unwrap();
+        let mut out = Vec::new();
+        Templates::new(shop, "h".into()).write(&Ask::Order(Accepted { number: 3, id }), &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "GET /v1/orders/01KAJ5 HTTP/1.1\r\nHost: h\r\nX-Buyer-Id: b00000001-000000000000003\r\n\r\n"
+        );
+        assert!(OrderId::of_location(&[b'x'; 65]).is_none());
+    }
+}
