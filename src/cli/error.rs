@@ -47,8 +47,8 @@ pub enum CliError {
     /// The catalogue, or a definition for it.
     #[error(transparent)]
     Catalogue(#[from] CatalogueCliError),
-    /// Redis.
-    #[error(transparent)]
+    /// Redis, where a command needs it.
+    #[error("redis: {0}")]
     Redis(#[from] RedisError),
     /// A replay cannot go on.
     #[error("{0}. What was replayed stays; run it again to go on")]
@@ -65,23 +65,9 @@ pub enum CliError {
     /// Redis does not hold what Postgres computes.
     #[error("the stock of {0} items is not what postgres computes")]
     Drift(usize),
-    /// What destroys was not confirmed.
-    #[error("{0} Give --yes to do it")]
-    NotConfirmed(String),
-    /// A partition could not be rebuilt.
-    #[error("partition {partition} could not be rebuilt: {error}. A keeper goes on trying to open it")]
-    Repair {
-        /// Which.
-        partition: Partition,
-        /// Why.
-        error: Box<OpenError>,
-    },
     /// `doorbuster dev` cannot go on.
     #[error(transparent)]
     Dev(#[from] DevError),
-    /// Redis, where a command needs it.
-    #[error("redis: {0}")]
-    Redis(#[from] RedisError),
     /// A dead letter was not ended.
     #[error(transparent)]
     DeadLetter(#[from] DeadLetterError),
@@ -108,7 +94,7 @@ pub enum CliError {
         /// Which.
         partition: Partition,
         /// Why.
-        error: OpenError,
+        error: Box<OpenError>,
     },
     /// The command was done, and said what wants attention.
     #[error("something wants attention")]

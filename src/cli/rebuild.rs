@@ -10,12 +10,10 @@ use serde_json::{Value, json};
 use super::CliError;
 use super::confirm::confirm;
 use super::runtime::block_on;
-use super::servers::Servers;
+use super::servers::{Servers, operators_keeper};
 use super::tables::{number, table, text};
 use crate::config::Settings;
-use crate::gate::Gate;
-use crate::keeper::{Keeper, OpenError, Progress};
-use crate::node::keeper_options;
+use crate::keeper::{OpenError, Progress};
 use crate::partition::Partition;
 use crate::telemetry;
 
@@ -72,7 +70,7 @@ impl RebuildCommand {
                     Ok(rebuilt) => done.push(rebuilt),
                     Err(error) => {
                         self.report(&done)?;
-                        return Err(CliError::NotRebuilt { partition, error });
+                        return Err(CliError::NotRebuilt { partition, error: Box::new(error) });
                     }
                 }
             }
@@ -97,13 +95,7 @@ impl RebuildCommand {
         settings: &Settings,
         partition: Partition,
     ) -> Result<Rebuilt, OpenError> {
-        let keeper = Keeper {
-            partition,
-            redis: servers.redis.clone(),
-            pool: servers.pool.clone(),
-            gate: Gate::watch(servers.redis.clone(), partition),
-            options: keeper_options(settings),
-        };
+        let keeper = operators_keeper(&servers.redis, &servers.pool, settings, partition);
         let bar = progress_bar(partition);
         let orders = std::sync::atomic::AtomicU64::new(0);
         let told = |progress: Progress| {

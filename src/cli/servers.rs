@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::CliError;
 use crate::config::Settings;
+use crate::gate::Gate;
+use crate::keeper::Keeper;
+use crate::metrics::Metrics;
+use crate::node::keeper_options;
 use crate::partition::{Partition, Partitions};
 use crate::postgres::{PgError, PgPool, connect_pool};
 use crate::redis::{Redis, RedisOptions};
@@ -51,5 +55,22 @@ impl Servers {
             Some(number) if number < all.count() => Ok(vec![Partition::new(number)]),
             Some(number) => Err(CliError::NoSuchPartition { number, count: all.count() }),
         }
+    }
+}
+
+/// A keeper for one opening that an operator asks for.
+pub(super) fn operators_keeper(
+    redis: &Redis,
+    pool: &PgPool,
+    settings: &Settings,
+    partition: Partition,
+) -> Keeper {
+    Keeper {
+        partition,
+        redis: redis.clone(),
+        pool: pool.clone(),
+        gate: Gate::watch(redis.clone(), partition),
+        options: keeper_options(settings),
+        metrics: Metrics::new(),
     }
 }

@@ -11,10 +11,10 @@ use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 use crate::redis::RedisError;
 
+use super::ProgressSink;
 use super::opening::{OpenError, Opening};
 use super::records::Records;
 use super::remembered_orders::{add_dead_letters, add_orders};
-use super::{Progress, ProgressSink};
 
 const EXPECTED_STOCK: &str = include_str!("../../sql/keeper/expected_stock.sql");
 const REBUILT_STOCK: &str = include_str!("../../sql/keeper/rebuilt_stock.sql");
@@ -56,10 +56,7 @@ async fn stock(db: &Object, query: &str, partition: Partition) -> Result<StockBy
 
 /// Replaces all that the partition's Redis holds of its sales. The log stays as it is; causes of stock changes need no
 /// rebuilding, since an intent whose cause was applied and persisted is never sent again.
-pub(super) async fn rebuild(
-    opening: &Opening<'_>,
-    progress: ProgressSink<'_>,
-) -> Result<(), OpenError> {
+pub(super) async fn rebuild(opening: &Opening<'_>, progress: ProgressSink<'_>) -> Result<(), OpenError> {
     remove_sales(opening).await?;
     let db = opening.keeper.pool.get().await.map_err(PgError::from)?;
     unhurried(&db, restore_sales(opening, &db, progress)).await

@@ -15,10 +15,10 @@ use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::postgres::PgError;
 
-use super::{Progress, ProgressSink};
 use super::opening::OpenError;
 use super::rebuild::Definitions;
 use super::records::Records;
+use super::{Progress, ProgressSink};
 
 const REBUILT_ORDERS: &str = include_str!("../../sql/keeper/rebuilt_orders.sql");
 const FIRST_STOCK: &str = include_str!("../../sql/keeper/first_stock.sql");

@@ -39,7 +39,7 @@ outcomes! {
     Accepted "accepted", Duplicate "duplicate", KeyReused "key_reused", OverRate "over_rate",
     NotYetOpen "not_yet_open", Paused "paused", Closed "closed", LimitReached "limit_reached", SoldOut "sold_out",
     Insufficient "insufficient_stock", BacklogFull "backlog_full", Absent "absent", Fenced "fenced",
-    Overloaded "overloaded", Refused "refused_by_redis", Indeterminate "indeterminate", Unexpected "unexpected_reply",
+    Overloaded "overloaded", Refused "refused_by_redis", Indeterminate "indeterminate", Unreplicated "unreplicated", Unexpected "unexpected_reply",
 }
 
 impl Outcome {
@@ -61,6 +61,7 @@ impl Outcome {
             Err(ClaimError::Overloaded) => Self::Overloaded,
             Err(ClaimError::Refused(_)) => Self::Refused,
             Err(ClaimError::Indeterminate) => Self::Indeterminate,
+            Err(ClaimError::Unreplicated) => Self::Unreplicated,
             Err(ClaimError::Unexpected(_)) => Self::Unexpected,
         }
     }

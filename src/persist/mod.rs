@@ -13,6 +13,6 @@ mod worker;
 pub use applied::Applied;
 pub use apply::{persist, persist_again, rehearse};
 pub use foreseen::Foreseen;
-pub(crate) use transaction::{begin, write_in, write_over_allotment_in};
 pub use transaction::{Entry, Fence, WriteError};
+pub(crate) use transaction::{begin, write_in, write_over_allotment_in};
 pub use worker::{PersistOptions, PersistWorker, READ_BLOCK};

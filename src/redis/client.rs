@@ -153,7 +153,7 @@ impl Redis {
     ) -> Result<Reply, RedisError> {
         match self.client.evalsha(scripts.digest(script), keys.clone(), args.clone()).await {
             Err(error) if error.details().starts_with("NOSCRIPT") => {
-                Ok(self.client.eval(script.text(&scripts.stamp), keys, args).await?)
+                Ok(self.client.eval(scripts.text(script), keys, args).await?)
             }
             reply => Ok(reply?),
         }

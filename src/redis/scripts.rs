@@ -126,8 +126,9 @@ impl ScriptTexts {
 /// Those that are compiled in.
 impl Default for ScriptTexts {
     fn default() -> Self {
-        static TEXTS: LazyLock<ScriptTexts> =
-            LazyLock::new(|| ScriptTexts(Arc::new(Script::ALL.map(|script| with_includes(weakened_text!(script.source()))))));
+        static TEXTS: LazyLock<ScriptTexts> = LazyLock::new(|| {
+            ScriptTexts(Arc::new(Script::ALL.map(|script| with_includes(weakened_text!(script.source())))))
+        });
         TEXTS.clone()
     }
 }

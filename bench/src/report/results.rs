@@ -59,7 +59,11 @@ pub enum ResultsError {
 impl Results {
     /// Of a run that begins now.
     pub fn begin(profile: Profile) -> Self {
-        let durable = [("redis.appendfsync", "always"), ("postgres.fsync", "on"), ("postgres.synchronous_commit", "on")];
+        let durable = [
+            ("redis.appendfsync", "always"),
+            ("postgres.fsync", "on"),
+            ("postgres.synchronous_commit", "on"),
+        ];
         let sizes = POSTGRES_SETTINGS.map(|(name, value)| (format!("postgres.{name}"), value.to_owned()));
         let settings = durable.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self {

@@ -74,6 +74,7 @@ fn said(address: EntryAddress, entry: &LogEntry) -> String {
             let id = OrderId::new(address.entry, address.partition, order.mark);
             format!("{id} {} {} {}", order.sale, order.buyer.as_str(), lines_text(&order.lines))
         }
+        LogEntry::Sale(sale) => format!("{} version {}", sale.sale, sale.version),
         LogEntry::Allotment(stock) => format!("{} {} {}", stock.sale, units(&stock.lines), stock.cause),
         LogEntry::Return { order, reason, stock } => {
             format!("{order} {} {} {reason}", stock.sale, units(&stock.lines))
@@ -95,6 +96,9 @@ fn said_json(address: EntryAddress, entry: &LogEntry) -> Value {
             "items": order.lines.iter().map(|(sku, n)| json!({ "sku": sku.as_str(), "quantity": n }))
                 .collect::<Vec<_>>(),
         }),
+        LogEntry::Sale(sale) => {
+            json!({ "sale": sale.sale.as_str(), "version": sale.version, "definition": sale.definition })
+        }
         LogEntry::Allotment(stock) => {
             json!({ "sale": stock.sale.as_str(), "cause": stock.cause, "units": stock_lines(&stock.lines) })
         }

@@ -10,6 +10,7 @@ use clap::Args;
 use futures_util::future::join_all;
 
 use super::CliError;
+use super::confirm::confirm;
 use super::runtime::block_on;
 use crate::catalogue::SaleId;
 use crate::config::Settings;
@@ -76,7 +77,7 @@ pub async fn run_reconcile(
     if !command.json {
         report.write(out, false)?;
     }
-    repair::confirm(&drifting, command.yes)?;
+    confirm(&repair::question(&drifting), command.yes)?;
     for partition in drifting {
         desk.repair(partition).await?;
     }
