@@ -38,8 +38,13 @@ impl Keeper {
         progress: ProgressSink<'_>,
     ) -> Result<Report, OpenError> {
         let db = self.pool.get().await.map_err(PgError::from)?;
-        self.end_holder(&db).await?;
-        let lock = KeeperLock::acquire(&self.pool, self.partition).await?;
+        let mut taking = std::pin::pin!(KeeperLock::acquire(&self.pool, self.partition));
+        let lock = loop {
+            self.end_holder(&db).await?;
+            if let Ok(lock) = tokio::time::timeout(std::time::Duration::from_millis(300), &mut taking).await {
+                break lock?;
+            }
+        };
         let opened = self.open(&lock).await?;
         let row = db
             .query_one("SELECT count(*) FROM orders WHERE partition = $1", &[&self.partition.to_sql()])
