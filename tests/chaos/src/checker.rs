@@ -2,99 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde::Serialize;
-
+use crate::findings::{Broken, Findings};
 use crate::history::{Attempt, History, Lines, Outcome, Purchase};
 use crate::stored::{Injected, Stored, StoredOrder};
-
-/// One kind of broken promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Broken {
-    /// Acknowledged, and in no terminal state in Postgres (promise 2).
-    Lost,
-    /// In Postgres, and no buyer asked for it, or not for these units.
-    Ghost,
-    /// Acknowledged, and then refused by the gate of Postgres: a unit that never existed (promise 1).
-    Phantom,
-    /// Two active orders of one key, or one key told two ids (promise 3).
-    Duplicate,
-    /// More active units than the allotment, at rest or seen during the run (promise 1).
-    Oversold,
-    /// At rest, Redis stock + active units is not the allotment (promise 4).
-    Leaked,
-    /// Not persisted, not settled or not open within the patience.
-    Stuck,
-    /// "Sold out" said while units were there that nobody had claimed (promise 5).
-    FalselySoldOut,
-    /// A definite refusal of a key that had its order (promise 3).
-    HiddenOrder,
-    /// 422 for a key that only one body ever used; or an order given to another body than its own.
-    WrongConflict,
-    /// Postgres had to break a deadlock.
-    Deadlock,
-}
-
-impl Broken {
-    /// All of them, as the columns of the table.
-    pub const ALL: [Self; 11] = [
-        Self::Lost,
-        Self::Ghost,
-        Self::Phantom,
-        Self::Duplicate,
-        Self::Oversold,
-        Self::Leaked,
-        Self::Stuck,
-        Self::FalselySoldOut,
-        Self::HiddenOrder,
-        Self::WrongConflict,
-        Self::Deadlock,
-    ];
-
-    /// The heading of its column.
-    pub const fn heading(self) -> &'static str {
-        match self {
-            Self::Lost => "lost",
-            Self::Ghost => "ghost",
-            Self::Phantom => "phantom",
-            Self::Duplicate => "dupl.",
-            Self::Oversold => "oversold",
-            Self::Leaked => "leaked",
-            Self::Stuck => "stuck",
-            Self::FalselySoldOut => "false sold-out",
-            Self::HiddenOrder => "hidden",
-            Self::WrongConflict => "false 422",
-            Self::Deadlock => "deadlock",
-        }
-    }
-}
-
-/// What a check found.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Findings {
-    /// Orders that buyers were told.
-    pub acknowledged: u64,
-    /// Of these, lost with the storage that the injector destroyed.
-    pub destroyed: u64,
-    /// Each broken promise, with what tells of it.
-    pub broken: BTreeMap<Broken, Vec<String>>,
-}
-
-impl Findings {
-    fn add(&mut self, broken: Broken, detail: impl Into<String>) {
-        self.broken.entry(broken).or_default().push(detail.into());
-    }
-
-    /// How often a promise was broken.
-    pub fn count(&self, broken: Broken) -> u64 {
-        self.broken.get(&broken).map_or(0, |details| details.len() as u64)
-    }
-
-    /// Whether every promise held.
-    pub fn is_clean(&self) -> bool {
-        self.broken.is_empty()
-    }
-}
 
 /// Judges.
 pub fn check(history: &History, stored: &Stored, injected: &Injected) -> Findings {
@@ -160,10 +70,14 @@ fn acknowledged_orders(view: &View<'_>, findings: &mut Findings) {
             Some(_) => {}
             None if view.dead.contains(id) => {}
             None if view.is_destroyed(id) || view.injected.loss_is_allowed => findings.destroyed += 1,
-            None if view.stored.in_log.contains(id) => {
-                findings.add(Broken::Stuck, format!("{id} is in the log, not in postgres"));
+            None => {
+                let in_log = view.stored.in_log.contains(id);
+                // What is settled will be persisted by nobody, though the log still has it.
+                let will_be_persisted = in_log && !view.stored.is_at_rest();
+                let broken = if will_be_persisted { Broken::Stuck } else { Broken::Lost };
+                let place = if in_log { "in the log alone" } else { "nowhere" };
+                findings.add(broken, format!("{id} was acknowledged and is {place}"));
             }
-            None => findings.add(Broken::Lost, format!("{id} was acknowledged and is nowhere")),
         }
     }
 }

@@ -73,9 +73,13 @@ fn an_order_that_is_nowhere_is_lost() {
     let attempts = || vec![attempt("1", 0, told("A", true))];
     let mut stored = at_rest_with(5, Vec::new());
     assert_eq!(broken(attempts(), &stored), [Broken::Lost]);
-    // In the log, but never persisted: not lost, and not done.
+    // In the log, but settled: nobody will persist it.
     stored.in_log.insert("A".into());
+    assert_eq!(broken(attempts(), &stored), [Broken::Lost]);
+    // In the log, and not settled: not lost, and not done.
+    stored.unsettled = 1;
     assert_eq!(broken(attempts(), &stored), [Broken::Stuck]);
+    stored.unsettled = 0;
     // Among the dead letters: visible, and its units accounted for.
     let letter = DeadLetter { order: "A".into(), lines: lines(1), sale: Some("s".into()) };
     stored.dead_letters.push(letter);

@@ -9,10 +9,11 @@ use fastrand::Rng;
 use serde::Serialize;
 
 use crate::ChaosError;
-use crate::checker::{Findings, check};
+use crate::checker::check;
 use crate::client::Client;
 use crate::deployment::Deployment;
 use crate::fault::{Evidence, Fault, Scene};
+use crate::findings::Findings;
 use crate::history::{History, HistoryFile, Outcome};
 use crate::inspection::{OversoldWatch, deadlocks, drained_by, read_at_rest};
 use crate::stored::Injected;

@@ -9,6 +9,7 @@ mod error;
 pub mod event;
 pub mod fault;
 pub mod faults;
+pub mod findings;
 pub mod history;
 pub mod inspection;
 pub mod instruments;

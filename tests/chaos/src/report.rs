@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::checker::Broken;
 use crate::event::EventReport;
+use crate::findings::Broken;
 
 /// A whole run.
 #[derive(Clone, Debug, Serialize)]

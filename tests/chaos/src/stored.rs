@@ -60,6 +60,13 @@ pub struct Stored {
     pub closed: u64,
 }
 
+impl Stored {
+    /// Whether nothing is under way any more.
+    pub fn is_at_rest(&self) -> bool {
+        self.unsettled == 0 && self.closed == 0
+    }
+}
+
 /// What the injector itself did to orders, so that it is not held against the engine.
 #[derive(Clone, Debug, Default)]
 pub struct Injected {

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use chaos::checker::Broken;
 use chaos::deployment::{Deployment, DeploymentOptions};
+use chaos::findings::Broken;
 use chaos::{event, faults};
 use tokio::sync::Mutex;
 

@@ -133,7 +133,10 @@ impl Fault for CrashPoint {
         deployment: &mut Deployment,
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
-        let passes = scene.random.u32(..PASSES_MAX);
+        let passes = match self.point.by {
+            By::Claims | By::Entries => scene.random.u32(..PASSES_MAX),
+            By::NewSale | By::Opening | By::Rebuild => 0,
+        };
         match self.point.by {
             By::Claims => {
                 let apis = deployment.of_role(Role::Api);
@@ -145,7 +148,7 @@ impl Fault for CrashPoint {
             }
             By::NewSale => {
                 for worker in deployment.of_role(Role::Worker) {
-                    self.arm(deployment, worker, 0)?;
+                    self.arm(deployment, worker, passes)?;
                 }
                 let sale = format!("{}-late", scene.sales[0]);
                 deployment.create_sale(&sale, &[("LATE", 100, None)]).await?;

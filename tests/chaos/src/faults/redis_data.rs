@@ -16,8 +16,14 @@ use fred::types::Value;
 use crate::ChaosError;
 use crate::deployment::Deployment;
 use crate::fault::{Evidence, Fault, Scene};
+use crate::faults::persisting::Block;
 use crate::history::Lines;
 use crate::node_process::Role;
+
+/// How long Postgres takes nothing before a log is trimmed.
+const BLOCKED: Duration = Duration::from_millis(600);
+/// How long the keeper is waited for.
+const NOTICED_WITHIN: Duration = Duration::from_secs(6);
 
 /// Reads what is not settled, then does what it is told, in one step.
 /// KEYS: log.  ARGV: group, command, its arguments.  Reply: the entries.
@@ -116,27 +122,39 @@ impl Fault for DataLoss {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         self.epoch = epoch(deployment).await?;
+        // A trim takes nothing from workers that have it in hand: let some pile up behind them.
+        let block = match self.loss {
+            Loss::LogTrimmed => Some(Block::writing(deployment, "orders").await?),
+            _ => None,
+        };
+        if block.is_some() {
+            tokio::time::sleep(BLOCKED).await;
+        }
         let taken = read_then_destroy(deployment, &self.command(&scene.sales[0])).await?;
         if self.loss == Loss::ScriptFlush {
             deployment.redis_command("SCRIPT", &["FLUSH"]).await?;
         }
+        if let Some(block) = block {
+            block.release().await?;
+        }
+        let fired = self.loss != Loss::LogTrimmed || !taken.is_empty();
         let what = format!("{} entries were not settled", taken.len());
         if self.takes_entries() {
             scene.injected.destroyed.extend(taken);
         }
-        Ok(Evidence { fired: false, what })
+        Ok(Evidence::seen(fired, what))
     }
 
     async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
-        // Nothing to do: the keeper notices by itself, and opens anew.
-        let before = self.epoch;
-        for _ in 0..500 {
-            if epoch(deployment).await? > before {
-                return Ok(Evidence::seen(true, "opened under a new epoch"));
+        // Nothing to do: the keeper notices by itself. What it does not notice the checker will.
+        let end = tokio::time::Instant::now() + NOTICED_WITHIN;
+        while tokio::time::Instant::now() < end {
+            if epoch(deployment).await? > self.epoch {
+                return Ok(Evidence { fired: false, what: "opened under a new epoch".into() });
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Evidence::seen(false, "no keeper has opened anew within 10 s"))
+        Ok(Evidence { fired: false, what: format!("no opening within {NOTICED_WITHIN:?}") })
     }
 }
 
