@@ -57,10 +57,12 @@ pub struct Meta {
     pub stamp: Option<String>,
     /// How long it stays open without being renewed; below zero once it is over.
     pub lease_left_ms: Option<i64>,
+    /// `state`, as Redis has it.
     #[serde(skip)]
-    word: String,
+    pub word: String,
+    /// `appended - settled` (entries).
     #[serde(skip)]
-    backlog: i64,
+    pub backlog: i64,
 }
 
 /// A consumer of the log.

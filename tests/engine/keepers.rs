@@ -7,6 +7,7 @@ use doorbuster::config::{DurabilityCheck, Millis, Role};
 use doorbuster::gate::Gate;
 use doorbuster::keeper::{self, Keeper, KeeperOptions, OpenError, Progress};
 use doorbuster::log::EntryId;
+use doorbuster::metrics::Metrics;
 use doorbuster::node::Node;
 use doorbuster::partition::Partition;
 use doorbuster::postgres::connect_pool;
@@ -108,11 +109,13 @@ async fn keeper(world: &World) -> Keeper {
             log_retention: world.settings.log_retention_s.duration(),
             sale_retention: world.settings.sale_retention_s.duration(),
             postgres_timeout: Duration::from_secs(10),
+            reconcile: world.settings.reconcile_interval_ms.duration(),
             durability: keeper::DurabilityCheck {
                 fsync: true,
                 enforce: world.settings.durability_check == DurabilityCheck::Enforce,
             },
         },
+        metrics: Metrics::new(),
     }
 }
 

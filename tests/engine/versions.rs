@@ -9,6 +9,7 @@ use doorbuster::catalogue::SaleId;
 use doorbuster::claim::{Claim, ClaimError, Decision, IdempotencyKey, Intake, IntakeLimits, sorted_lines};
 use doorbuster::config::Role;
 use doorbuster::gate::Gate;
+use doorbuster::metrics::Metrics;
 use doorbuster::partition::Partition;
 use doorbuster::redis::{Keys, Redis, Script, ScriptTexts, StampedScripts};
 
@@ -28,7 +29,7 @@ fn intake(redis: &Redis, gate: &Gate, sale: &SaleId) -> Intake {
         wait_max: Duration::from_secs(10),
         backlog_max: 1_000_000,
     };
-    Intake::start(redis.clone(), gate.clone(), sale, limits)
+    Intake::start(redis.clone(), gate.clone(), sale, limits, Metrics::new().claims.clone())
 }
 
 fn claim(sale: &SaleId, buyer: &str, key: &str) -> Claim {
