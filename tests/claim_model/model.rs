@@ -69,6 +69,7 @@ pub enum Logged {
     Order(usize),
     Added(usize, i64),
     Returned(usize),
+    Published,
 }
 
 #[derive(Default)]
@@ -84,6 +85,11 @@ pub struct Model {
 impl Model {
     pub fn has_no_orders(&self, ask: &Ask) -> bool {
         self.orders.iter().all(|order| order.buyer != ask.buyer)
+    }
+
+    pub fn publish(&mut self, said: Said) {
+        self.said = Some(said);
+        self.log.push(Logged::Published);
     }
 
     pub fn decide(&mut self, ask: &Ask, backlog_max: usize) -> Outcome {

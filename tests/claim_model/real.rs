@@ -58,7 +58,12 @@ impl RealSale {
             Step::Publish(said) => {
                 self.version += 1;
                 prop_assert_eq!(self.publish(&said, self.version).await, self.version);
-                self.model.said = Some(said);
+                self.model.publish(said);
+                let last = self.partition.log().await.pop().unwrap();
+                let entry = last.decode().unwrap();
+                let logged = matches!(&entry, LogEntry::Sale(of) if of.sale == self.sale && of.version == self.version);
+                prop_assert!(logged, "{:?} tells of version {}", entry, self.version);
+                self.log.push((last.id, entry));
             }
             Step::PublishLate(said) if self.model.said.is_some() => {
                 prop_assert_eq!(self.publish(&said, self.version).await, self.version);
@@ -246,6 +251,7 @@ impl RealSale {
             Logged::Order(number) => -of(&self.model.orders[*number].lines),
             Logged::Returned(number) => of(&self.model.orders[*number].lines),
             Logged::Added(other, units) => i64::from(*other == sku) * units,
+            Logged::Published => 0,
         };
         self.model.log.iter().map(signed).sum()
     }
