@@ -84,9 +84,9 @@ impl ReplicaAck {
         keys: &Keys,
         sale: &SaleKeys,
     ) -> Result<Decisions, ClaimError> {
-        let session = self.session().await?;
+        let session = self.session(scripts).await?;
         let decided = batch.decide_and_wait(&session, scripts, keys, sale, self.wait).await?;
-        self.sessions.give_back(session);
+        self.sessions.give_back(scripts.stamp, session);
         Ok(decided)
     }
 
@@ -104,17 +104,20 @@ impl ReplicaAck {
     ) -> Result<Option<RawEntry>, ClaimError> {
         let turn = tokio::time::timeout(self.wait.limit, self.reads.acquire()).await;
         let _turn = turn.ok().and_then(Result::ok).ok_or(ClaimError::Overloaded)?;
-        let session = self.session().await?;
+        let session = self.session(scripts).await?;
         let entry = read_entry(session.redis(), keys, id).await?.filter(wanted);
         if entry.is_some() && !replicas_hold_all(&session, scripts, keys, self.wait).await? {
             return Err(ClaimError::Unreplicated);
         }
-        self.sessions.give_back(session);
+        self.sessions.give_back(scripts.stamp, session);
         Ok(entry)
     }
 
-    async fn session(&self) -> Result<Session, ClaimError> {
-        // Nothing was sent yet, so nothing is open.
-        self.sessions.take().await.map_err(|error: RedisError| ClaimError::Refused(error.to_string()))
+    async fn session(&self, scripts: &StampedScripts) -> Result<Session, ClaimError> {
+        // Nothing was sent yet, so nothing is left open.
+        self.sessions
+            .take(&scripts.stamp)
+            .await
+            .map_err(|error: RedisError| ClaimError::Refused(error.to_string()))
     }
 }

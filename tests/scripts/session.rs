@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use doorbuster::redis::{RedisError, ReplicaWait, Script, ScriptTexts, Session, StampedScripts};
+use doorbuster::redis::{
+    RedisError, ReplicaWait, Script, ScriptTexts, Session, SessionPool, Stamp, StampedScripts,
+};
 
 use crate::shop::Shop;
 
@@ -93,4 +95,32 @@ async fn a_wait_tells_that_nobody_holds_what_was_written() {
     // What the script refuses is refused, whatever WAIT says.
     shop.at.raw("HSET", &shop.at.keys.meta, &["lease_until", "1"]).await;
     assert!(matches!(touch().await, Err(RedisError::Fenced(_))));
+}
+
+#[tokio::test]
+async fn a_session_is_used_again_under_its_own_opening_only() {
+    let shop = Shop::open(&[]).await;
+    let pool = SessionPool::new(shop.at.redis.clone(), WAIT.limit);
+    let id = async |session: &Session| {
+        session
+            .redis()
+            .command("CLIENT", &shop.at.keys.meta, vec!["ID".into()])
+            .await
+            .unwrap()
+            .as_i64()
+            .unwrap()
+    };
+    let stamp = shop.at.scripts.stamp;
+    let first = pool.take(&stamp).await.unwrap();
+    let first_id = id(&first).await;
+    // Another call at the same time has a connection of its own.
+    assert_ne!(id(&pool.take(&stamp).await.unwrap()).await, first_id);
+    pool.give_back(stamp, first);
+    let again = pool.take(&stamp).await.unwrap();
+    assert_eq!(id(&again).await, first_id);
+    pool.give_back(stamp, again);
+    // After a failover it may lead to the server that was primary before.
+    let later = Stamp { epoch: stamp.epoch + 1, ..stamp };
+    assert_ne!(id(&pool.take(&later).await.unwrap()).await, first_id);
+    assert_ne!(id(&pool.take(&stamp).await.unwrap()).await, first_id, "kept though its opening is over");
 }
