@@ -102,7 +102,7 @@ pub(super) async fn add_orders(
                 add_record(&done, sales, &returned, records).await?;
             }
             told.done += 1;
-            if told.done % TELL_EVERY == 0 {
+            if told.done.is_multiple_of(TELL_EVERY) {
                 progress(told);
             }
         }

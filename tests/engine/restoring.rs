@@ -105,12 +105,11 @@ async fn later_events(world: &mut World, early: &SaleId, first: &Reply) -> (Sale
     (late, in_late)
 }
 
+/// An order: its sale, buyer, answer and items.
+type Known<'a> = (&'a SaleId, &'a str, &'a Reply, &'a [(&'a str, u64)]);
+
 /// Nothing was rebuilt, and everything goes on.
-async fn assert_goes_on(
-    world: &World,
-    sales: [(&SaleId, &[&str]); 2],
-    known: &[(&SaleId, &str, &Reply, &[(&str, u64)])],
-) {
+async fn assert_goes_on(world: &World, sales: [(&SaleId, &[&str]); 2], known: &[Known<'_>]) {
     let untouched = world.redis_says(&["HGET", "{p0}:sale:early", "untouched"]).await;
     assert_eq!(untouched, "yes", "a healthy redis was rebuilt");
     for (sale, skus) in sales {
@@ -155,7 +154,7 @@ async fn a_postgres_out_of_a_backup_is_made_whole_by_the_log() {
         world.redis_says(&["HSET", "{p0}:sale:early", "untouched", "yes"]).await;
         world.start_node().await;
         assert_same(&world.rows().await, &wanted);
-        let known: [(&SaleId, &str, &Reply, &[(&str, u64)]); 2] = [
+        let known: [Known<'_>; 2] = [
             (&early, "alice", &first, &[("TEE", 3), ("MUG", 1)]),
             (&late, "dave", &in_late, &[("CUP", 2), ("TEE", 1)]),
         ];
