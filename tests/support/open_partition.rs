@@ -35,8 +35,8 @@ impl TestRedis {
         let settings = [("appendfsync", "no")].iter().chain(settings);
         let server = PrivateRedis::start(servers::RedisOptions {
             data_dir: dir.path().join("redis"),
-            port: None,
             extra_args: settings.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            ..Default::default()
         })
         .await
         .unwrap();
