@@ -1,4 +1,4 @@
-//! Private Redis and PostgreSQL servers for one process: `doorbuster dev` and the tests.
+//! Private Redis, Sentinel and PostgreSQL servers for one process: `doorbuster dev` and the tests.
 //!
 //! Each server runs as a foreground child in its own process group (the terminal's Ctrl-C
 //! reaches us alone, and we stop the servers in order), on 127.0.0.1, with the durable settings
