@@ -58,9 +58,9 @@ pub struct Meta {
     /// How long it stays open without being renewed; below zero once it is over.
     pub lease_left_ms: Option<i64>,
     #[serde(skip)]
-    word: String,
+    pub(super) word: String,
     #[serde(skip)]
-    backlog: i64,
+    pub(super) backlog: i64,
 }
 
 /// A consumer of the log.
