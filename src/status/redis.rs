@@ -57,12 +57,10 @@ pub struct Meta {
     pub stamp: Option<String>,
     /// How long it stays open without being renewed; below zero once it is over.
     pub lease_left_ms: Option<i64>,
-    /// `state`, as Redis has it.
     #[serde(skip)]
-    pub word: String,
-    /// `appended - settled` (entries).
+    pub(super) word: String,
     #[serde(skip)]
-    pub backlog: i64,
+    pub(super) backlog: i64,
 }
 
 /// A consumer of the log.
