@@ -21,7 +21,7 @@ async fn open_fence(redis: &Redis, partition: Partition) -> Result<Option<Fence>
     let (state, stamp): (Option<String>, Option<String>) = reply.convert()?;
     let stamp: Option<Stamp> =
         stamp.filter(|_| state.as_deref() == Some("open")).and_then(|stamp| stamp.parse().ok());
-    Ok(stamp.map(|stamp| Fence { partition, epoch: stamp.epoch }))
+    Ok(stamp.map(|stamp| Fence::new(partition, stamp.epoch)))
 }
 
 /// Does `work` under the fence of the open partition, again where an opening came in between.

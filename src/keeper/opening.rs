@@ -190,7 +190,7 @@ impl Keeper {
         let opening = self.begin(keys, lock, memory).await?;
         // Behind the fence: servers that lose what a 202 promises do not go on selling under an older opening.
         self.check_durability(&opening.keys).await?;
-        let fence = Fence { partition: self.partition, epoch: opening.epoch };
+        let fence = Fence::new(self.partition, opening.epoch);
 
         let watermark = Watermark::read(&self.pool, self.partition).await?;
         // Before anything replaces the consumer group, and also where the judge refuses.

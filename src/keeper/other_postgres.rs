@@ -42,7 +42,7 @@ impl Keeper {
             return Ok(());
         }
         let epoch = self.raise_epoch(opened.scripts.stamp.epoch, lock, memory).await?;
-        let fence = Fence { partition: self.partition, epoch };
+        let fence = Fence::new(self.partition, epoch);
         let keys = self.keys();
         // What comes after it is left to the opening.
         let end = last_generated(&self.redis, &keys).await?;

@@ -28,6 +28,20 @@ pub struct Fence {
     pub partition: Partition,
     /// What Postgres must still hold.
     pub epoch: i64,
+    /// Whether it must be the Postgres at which the partition was opened: so for whoever settles afterwards.
+    at_opened: bool,
+}
+
+impl Fence {
+    /// For the Postgres at which the partition was opened.
+    pub fn new(partition: Partition, epoch: i64) -> Self {
+        Self { partition, epoch, at_opened: true }
+    }
+
+    /// For one that may have been restored and not opened yet. Nothing that is written there may be settled.
+    pub fn at_any_postgres(self) -> Self {
+        Self { at_opened: false, ..self }
+    }
 }
 
 /// Why a batch was not written.
@@ -94,7 +108,7 @@ pub(crate) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transa
     let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
     let epoch_of: [&(dyn ToSql + Sync); 1] = [&partition];
     let (_, row) = tokio::try_join!(tx.execute(&lock, &lock_keys), tx.query_one(&epoch, &epoch_of))?;
-    match (row.get::<_, i64>(0), row.get(1)) {
+    match (row.get::<_, i64>(0), row.get::<_, bool>(1) || !fence.at_opened) {
         (epoch, true) if epoch == fence.epoch => Ok(tx),
         (epoch, true) => Err(WriteError::Superseded(epoch)),
         (_, false) => Err(WriteError::OtherPostgres),

@@ -119,7 +119,7 @@ impl PersistWorker {
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
         // The epoch is known before anything is read: what was read under an older one is given up.
-        let fence = Fence { partition: scripts.stamp.partition, epoch: scripts.stamp.epoch };
+        let fence = Fence::new(scripts.stamp.partition, scripts.stamp.epoch);
         if takeover.tick().now_or_never().is_some() {
             let abandoned = self.take_over(keys, fence).await?;
             self.settle_batch(keys, scripts, fence, (abandoned, Unread::Own), stop).await?;

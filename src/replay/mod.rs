@@ -186,7 +186,8 @@ impl Replay<'_> {
         loop {
             let outcome = match self.epoch().await {
                 Ok(epoch) => {
-                    let fence = Fence { partition: self.partition, epoch };
+                    // Into a restored Postgres too, before anyone has opened there: nothing is settled here.
+                    let fence = Fence::new(self.partition, epoch).at_any_postgres();
                     let (pool, limit) = (self.pool, self.limit);
                     match self.dry_run {
                         true => rehearse(pool, fence, before, batch, foreseen, limit).await,

@@ -32,15 +32,14 @@ async fn a_batch_that_was_read_under_an_older_epoch_is_given_up() {
     let (order, poison) = (&batch[batch.len() - 2..batch.len() - 1], &batch[batch.len() - 1..]);
     let pool = connect_pool(&world.postgres_url, 2, Duration::from_secs(10)).unwrap();
     let current = world.count("SELECT epoch FROM partitions").await;
-    let older = Fence { partition: PARTITION, epoch: current - 1 };
+    let older = Fence::new(PARTITION, current - 1);
     for batch in [order, poison] {
         let given_up = persist(&pool, older, batch, PATIENCE).await;
         assert!(matches!(given_up, Err(WriteError::Superseded(epoch)) if epoch == current), "{given_up:?}");
     }
     let written = || async { world.count("SELECT count(*) FROM orders").await };
     assert_eq!((written().await, world.count("SELECT count(*) FROM dead_letters").await), (0, 0));
-    let applied =
-        persist(&pool, Fence { partition: PARTITION, epoch: current }, order, PATIENCE).await.unwrap();
+    let applied = persist(&pool, Fence::new(PARTITION, current), order, PATIENCE).await.unwrap();
     assert_eq!((applied.new_orders, written().await), (1, 1));
 }
 

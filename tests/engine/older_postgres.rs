@@ -106,7 +106,7 @@ async fn a_batch_is_given_up_at_a_postgres_that_is_not_the_one_of_the_opening() 
     let batch = read_range(&world.redis_client().await, &Keys::new(partition), EntryId::ZERO, 100).await;
     let batch = batch.unwrap();
     let pool = connect_pool(&world.postgres_url, 2, Duration::from_secs(10)).unwrap();
-    let fence = Fence { partition, epoch: world.count("SELECT epoch FROM partitions").await };
+    let fence = Fence::new(partition, world.count("SELECT epoch FROM partitions").await);
     let identity: String = world.db.query_one("SELECT postgres FROM partitions", &[]).await.unwrap().get(0);
     world.db.execute("UPDATE partitions SET postgres = 'another'", &[]).await.unwrap();
     let given_up = persist(&pool, fence, &batch, PATIENCE).await;

@@ -137,7 +137,7 @@ async fn a_repair_mends_what_drifts_under_running_nodes() {
             .await
             .unwrap();
         let said = String::from_utf8(refused.stderr).unwrap();
-        assert!(refused.status.code() == Some(1) && said.contains("Give --yes"), "{said}");
+        assert!(refused.status.code() == Some(1) && said.contains("Add --yes"), "{said}");
         assert_eq!(world.stock(&sale, "TEE").await, 35);
 
         let mut out = Vec::new();
