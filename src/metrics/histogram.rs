@@ -94,7 +94,7 @@ fn micros(time: Duration) -> u64 {
 impl EncodeMetric for AtomicHistogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
         let inner = &self.0;
-        let bounds = inner.bounds.iter().map(|&bound| bound as f64 / inner.per_unit).chain([f64::MAX]);
+        let bounds = inner.bounds.iter().map(|&bound| bound as f64 / inner.per_unit).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> =
             bounds.zip(inner.counts.iter().map(|count| count.load(Relaxed))).collect();
         // Of the buckets as they were read, so that the last one and the count agree.

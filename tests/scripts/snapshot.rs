@@ -17,7 +17,7 @@ async fn sample(shop: &Shop) -> Result<LogSample, RedisError> {
 /// The stock that the log makes, up to a position.
 async fn stock_by_the_log(shop: &Shop, position: EntryId) -> i64 {
     let entries = shop.at.log().await;
-    10 - (entries.iter().filter(|raw| raw.id <= position && raw.fields[0].0 == b"order").count() as i64)
+    10 - (entries.iter().filter(|raw| raw.id <= position && &raw.fields[0].0[..] == b"order").count() as i64)
 }
 
 #[tokio::test]
