@@ -18,6 +18,8 @@ const CALL_MICROS: &[u64] =
     &[250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 250_000, 1_000_000, 5_000_000];
 const BATCH_CLAIMS: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256];
 
+type Label = [(&'static str, &'static str); 1];
+
 macro_rules! outcomes {
     ($($outcome:ident $name:literal,)+) => {
         /// How a claim ended on this node.
@@ -79,15 +81,14 @@ pub struct ClaimMetrics {
 
 impl ClaimMetrics {
     pub(super) fn new(register: &mut Register) -> Self {
-        let outcomes: Family<[(&'static str, &'static str); 1], Counter> =
+        let outcomes: Family<Label, Counter> =
             register.add("claims", &["outcome"], "Claims by how this node answered them", Family::default());
-        let calls: Family<[(&'static str, &'static str); 1], AtomicHistogram, fn() -> AtomicHistogram> =
-            register.add(
-                "claim_call_seconds",
-                &["script"],
-                "Time of one script call of the claim path, in seconds, fsync included",
-                Family::new_with_constructor(|| AtomicHistogram::of_micros(CALL_MICROS)),
-            );
+        let calls: Family<Label, AtomicHistogram, fn() -> AtomicHistogram> = register.add(
+            "claim_call_seconds",
+            &["script"],
+            "Time of one script call of the claim path, in seconds, fsync included",
+            Family::new_with_constructor(|| AtomicHistogram::of_micros(CALL_MICROS)),
+        );
         Self {
             // Made now, so that each is exported from the start, and no lock is taken later.
             outcomes: std::array::from_fn(|index| {

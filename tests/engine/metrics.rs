@@ -39,7 +39,9 @@ async fn a_node_tells_what_happened_to_the_claims_and_how_its_partition_is() {
     world.drained().await;
     world
         .until("the partition was sampled since", || async {
-            value(&text(&world).await, "doorbuster_log_entries{partition=\"0\"}") == Some(4.0)
+            let text = text(&world).await;
+            let of = |name: &str| value(&text, &format!("doorbuster_{name}{{partition=\"0\"}}"));
+            of("log_entries") == Some(5.0) && of("backlog_entries") == Some(0.0)
         })
         .await;
     let text = text(&world).await;

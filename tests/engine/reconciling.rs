@@ -35,7 +35,7 @@ fn pool(world: &World) -> PgPool {
 }
 
 async fn reconciler(world: &World, depth: Depth) -> Reconciler {
-    Reconciler { redis: world.redis_client().await, pool: pool(world), patience: Some(PATIENCE), depth }
+    Reconciler { redis: world.redis_client().await, pool: pool(world), patience: Some(4 * PATIENCE), depth }
 }
 
 async fn gate(world: &World, partition: u8) -> Gate {
@@ -296,7 +296,7 @@ async fn traffic(world: Arc<World>, sale: SaleId, number: usize, stop: Arc<Atomi
             break;
         }
         // Steady, not as fast as it goes: what is to be seen is that it never stands still.
-        tokio::time::sleep(Duration::from_millis(15)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let buyer = format!("b-{number}-{round}");
         let items: &[(&str, u64)] =
             if round % 4 != 1 && round % 3 == 0 { &[("MUG", 1), ("TEE", 2)] } else { &[("TEE", 2)] };
@@ -359,6 +359,46 @@ async fn nothing_drifts_under_load_whichever_way_postgres_is_asked() {
         world.drained().await;
         assert!(reconcile(&world).await.0.verdict().is_ok());
     }
+}
+
+/// The keeper asks every few seconds: what it reads must not grow with the orders.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_continuous_question_reads_no_more_where_there_are_many_orders() {
+    let world = World::new().await;
+    world.open_sale("demo", &[("TEE", 10, None)]).await;
+    world
+        .db
+        .batch_execute(
+            "INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state)
+             SELECT lpad(to_hex(i), 32, '0')::uuid, 'demo', 0, 'b' || i, 'k', 0, 'confirmed'
+             FROM generate_series(1, 100000) i;
+             INSERT INTO order_lines (order_id, sku, quantity, unit_price) SELECT id, 'TEE', 1, 1 FROM orders;
+             ANALYZE orders; ANALYZE order_lines",
+        )
+        .await
+        .unwrap();
+    let last = uuid::Uuid::from_u128(99_990);
+    let explain = format!("EXPLAIN {}", include_str!("../../sql/reconcile/accounts.sql"));
+    let plan = world
+        .db
+        .query(
+            &explain,
+            &[
+                &0_i16,
+                &["demo"].as_slice(),
+                &[1_i64].as_slice(),
+                &[0_i64].as_slice(),
+                &[last].as_slice(),
+                &[last].as_slice(),
+                &Some(last),
+                &Some(1_i64),
+            ],
+        )
+        .await
+        .unwrap();
+    let plan: Vec<&str> = plan.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("orders_pkey") && !plan.contains("Seq Scan on order"), "{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
