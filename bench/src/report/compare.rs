@@ -11,7 +11,7 @@ use super::statistics::{Spread, spread};
 /// Every figure that both have: the second against the first, with the spread of all pairs of rounds.
 pub fn compare(first: &Results, second: &Results) -> String {
     let mut table = Table::new();
-    table.load_preset(UTF8_FULL_CONDENSED).set_header([
+    table.load_style(UTF8_FULL_CONDENSED).set_header([
         "case", "subject", "figure", "A", "B", "B / A", "quartiles", "",
     ]);
     for (case, subject, figure) in keys(first).intersection(&keys(second)) {
