@@ -123,6 +123,8 @@ async fn postgres_stopped_and_started_during_load() {
             assert_eq!(order.body["state"], "accepted", "{order:?}");
             tokio::time::sleep(Duration::from_secs(2)).await;
             world.postgres.as_mut().unwrap().restart().await.unwrap();
+            // An opening needs Postgres: the next round must not take it away in the middle of one.
+            opened_at_this_postgres(&world).await;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         let acknowledged = load.finish().await;
@@ -187,4 +189,16 @@ async fn a_graceful_stop_finishes_the_claims_in_flight() {
     }
     world.start_node().await;
     assert_eq!(world.count("SELECT count(*) FROM orders").await, 10);
+}
+
+/// Waits until every partition was opened anew at the Postgres that runs now.
+async fn opened_at_this_postgres(world: &World) {
+    let db = world.reconnect().await;
+    let query = "SELECT count(*) FROM partitions WHERE postgres IS DISTINCT FROM postgres_identity()";
+    world
+        .until("every partition was opened at this postgres", || async {
+            db.query_one(query, &[]).await.unwrap().get::<_, i64>(0) == 0
+        })
+        .await;
+    world.all_open().await;
 }

@@ -142,7 +142,7 @@ pub struct EngineShape {
 #[derive(Debug, thiserror::Error)]
 pub enum CaseError {
     /// No file of that name.
-    #[error("there is no case {0:?}; the cases are {}", names().join(", "))]
+    #[error("there is no case {0:?}; \"bench cases\" lists them")]
     Unknown(String),
     /// The file.
     #[error("cases/{name}.toml: {source}")]

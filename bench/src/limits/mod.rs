@@ -17,7 +17,7 @@ pub enum LimitError {
     #[error(transparent)]
     Stage(#[from] StageError),
     /// Postgres.
-    #[error("postgres: {}", ::doorbuster::postgres::error_chain(.0))]
+    #[error("postgres: {}", doorbuster::postgres::error_chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// Files and processes.
     #[error("cannot {doing}: {source}")]

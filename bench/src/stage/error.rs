@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use ::doorbuster::catalogue::StoreError;
-use ::doorbuster::postgres::PgError;
-use ::doorbuster::servers::ServersError;
+use doorbuster::catalogue::StoreError;
+use doorbuster::postgres::PgError;
+use doorbuster::servers::ServersError;
 
 /// Why a stage cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum StageError {
     #[error(transparent)]
     Pool(#[from] PgError),
     /// Postgres.
-    #[error("postgres: {}", ::doorbuster::postgres::error_chain(.0))]
+    #[error("postgres: {}", doorbuster::postgres::error_chain(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// The catalogue.
     #[error(transparent)]
@@ -50,7 +50,7 @@ pub enum StageError {
     Sale(String),
     /// Redis.
     #[error("redis: {0}")]
-    Redis(#[from] ::doorbuster::redis::RedisError),
+    Redis(#[from] doorbuster::redis::RedisError),
     /// Node's packages.
     #[error("npm ci failed in {}: {said}", dir.display())]
     Packages {

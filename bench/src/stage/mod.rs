@@ -1,13 +1,13 @@
 //! What is measured, as processes: the engine, a peer, or the bare server, each with servers of its own.
 
 mod bare;
-mod doorbuster;
+mod engine;
 mod error;
 mod peer;
 mod process;
 mod servers;
 
-pub use self::doorbuster::{Engine, EngineSettings};
+pub use engine::{Engine, EngineSettings};
 pub use bare::Bare;
 pub use error::StageError;
 pub use peer::{PEERS, Peer, PeerKind};

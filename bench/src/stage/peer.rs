@@ -145,7 +145,7 @@ impl Peer {
                 db.batch_execute("VACUUM ANALYZE units").await?;
             }
             PeerKind::LuaBullmq => {
-                let key = ::doorbuster::redis::Keys::new(::doorbuster::partition::Partition::new(0)).meta;
+                let key = doorbuster::redis::Keys::new(doorbuster::partition::Partition::new(0)).meta;
                 for sku in skus {
                     let arguments = vec![format!("stock:{id}:{sku}").into(), units.into()];
                     self.servers.client().command("SET", &key, arguments).await?;

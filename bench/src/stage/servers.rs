@@ -3,10 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
+<<<<<<< HEAD
 use ::doorbuster::partition::Partition;
 use ::doorbuster::postgres::{PgPool, connect_pool};
 use ::doorbuster::redis::{Keys, Redis, RedisOptions};
 use ::doorbuster::servers::{self, PostgresOptions, PrivatePostgres, PrivateRedis};
+=======
+use doorbuster::postgres::{PgPool, connect_pool};
+use doorbuster::redis::{Keys, Redis, RedisOptions};
+use doorbuster::servers::{self, PostgresOptions, PrivatePostgres, PrivateRedis};
+use doorbuster::partition::Partition;
+>>>>>>> wip-bench
 use serde::{Deserialize, Serialize};
 
 use super::StageError;
@@ -108,7 +115,7 @@ impl Servers {
     /// # Errors
     /// [`StageError::Pool`].
     pub async fn db(&self) -> Result<deadpool_postgres::Object, StageError> {
-        Ok(self.pool.get().await.map_err(::doorbuster::postgres::PgError::from)?)
+        Ok(self.pool.get().await.map_err(doorbuster::postgres::PgError::from)?)
     }
 
     /// A client of Redis.

@@ -154,7 +154,7 @@ impl World {
         self.all_open().await;
     }
 
-    async fn all_open(&self) {
+    pub async fn all_open(&self) {
         self.until("every partition is open", || self.says_open()).await;
         assert!(self.node().wait_ready(PATIENCE).await, "the partitions do not open");
     }

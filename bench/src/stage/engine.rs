@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use ::doorbuster::catalogue::{CatalogueStore, NewSale};
-use ::doorbuster::partition::Partition;
-use ::doorbuster::redis::Keys;
+use doorbuster::catalogue::{CatalogueStore, NewSale};
+use doorbuster::partition::Partition;
+use doorbuster::redis::Keys;
 use serde_json::json;
 
 use super::process::Launch;
