@@ -158,7 +158,8 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_not_well_is_named() {
-        let cases: [(&str, fn(&mut InRedis, &mut InPostgres)); 9] = [
+        type Change = fn(&mut InRedis, &mut InPostgres);
+        let cases: [(&str, Change); 9] = [
             ("p0: closed: it is being opened", |redis, _| redis.state = State::Opening),
             ("p0: closed: its lease", |redis, _| redis.state = State::LeaseOver),
             ("p0: closed: Redis knows nothing", |redis, _| redis.state = State::Unknown),

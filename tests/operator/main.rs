@@ -7,6 +7,7 @@ mod garbage;
 mod log;
 mod rebuild;
 mod status;
-#[allow(dead_code)]
+// Of what the engine's tests use, these need a part.
+#[allow(dead_code, unused_imports)]
 #[path = "../engine/support/mod.rs"]
 mod support;

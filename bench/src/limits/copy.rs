@@ -47,7 +47,7 @@ pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<S
 }
 
 async fn copy_batch(engine: &Engine, sale: &str, run: u32, from: u64) -> Result<(), LimitError> {
-    let mut db = engine.servers.db().await.map_err(StageError::from)?;
+    let mut db = engine.servers.db().await?;
     let transaction = db.transaction().await?;
     let columns =
         "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state) FROM STDIN BINARY";

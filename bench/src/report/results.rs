@@ -145,7 +145,10 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ResultsErro
 }
 
 #[cfg(test)]
-pub(super) fn results_of(samples: &[(&str, &str, u32, &[(&str, f64)])]) -> Results {
+pub(super) type SampleOf<'a> = (&'a str, &'a str, u32, &'a [(&'a str, f64)]);
+
+#[cfg(test)]
+pub(super) fn results_of(samples: &[SampleOf<'_>]) -> Results {
     let mut results = Results::begin(Profile::Smoke);
     for (case, subject, round, figures) in samples {
         let mut sample = Sample::new(case, *subject, *round);

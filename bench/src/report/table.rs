@@ -71,15 +71,9 @@ fn case_table(results: &Results, case: &str) -> String {
     let columns: Vec<_> = COLUMNS.into_iter().filter(|(figure, _, _)| has(figure)).collect();
     let mut table = Table::new();
     let heads = columns.iter().map(|(_, head, _)| *head);
-<<<<<<< HEAD
     table
-        .load_preset(UTF8_FULL_CONDENSED)
+        .load_style(UTF8_FULL_CONDENSED)
         .set_header(["subject"].into_iter().chain(heads).chain(["of bare", "limit", "rounds"]));
-=======
-    table.load_style(UTF8_FULL_CONDENSED).set_header(
-        ["subject"].into_iter().chain(heads).chain(["of bare", "limit", "rounds"]),
-    );
->>>>>>> wip-bench
     for subject in subjects {
         let mut row = vec![subject.to_owned()];
         for (figure, _, decimals) in &columns {
