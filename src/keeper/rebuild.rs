@@ -14,7 +14,8 @@ use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 use crate::redis::RedisError;
 
-use super::opening::{OpenError, Opening};
+use super::open_error::OpenError;
+use super::opening::Opening;
 use super::{Progress, ProgressSink};
 
 const EXPECTED_STOCK: &str = include_str!("../../sql/keeper/expected_stock.sql");
