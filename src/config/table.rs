@@ -38,7 +38,7 @@ settings! {
         log_filter: LogFilter = LogFilter::info();
     }
     "Servers" {
-        /// Redis, which decides the claims.
+        /// Redis, which decides the claims; redis-sentinel://HOST:PORT?sentinelServiceName=NAME follows a failover.
         redis_url: RedisUrl = RedisUrl::local();
         /// How long one Redis command, or connecting, may take.
         redis_timeout_ms: Millis = Millis::new(1_000), 10..=60_000 "milliseconds";

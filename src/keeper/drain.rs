@@ -7,7 +7,7 @@ use crate::persist::{Applied, Fence, Foreseen, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{Keys, Redis};
 
-use super::opening::OpenError;
+use super::open_error::OpenError;
 
 /// Entries in one step.
 pub(super) const STEP: i64 = 1000;

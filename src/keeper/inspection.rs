@@ -8,7 +8,8 @@ use crate::postgres::PgError;
 use crate::redis::RedisError;
 
 use super::judge::{FirstEntry, History};
-use super::opening::{OpenError, Opening};
+use super::open_error::OpenError;
+use super::opening::Opening;
 use super::watermark::Watermark;
 use super::{Keeper, drain, rebuild};
 

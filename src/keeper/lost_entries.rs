@@ -11,7 +11,8 @@ use crate::postgres::PgError;
 use crate::redis::{GROUP, RedisError};
 
 use super::drain;
-use super::opening::{OpenError, Opening};
+use super::open_error::OpenError;
+use super::opening::Opening;
 use super::watermark::Watermark;
 
 const PERSISTED_SINCE: &str = include_str!("../../sql/keeper/persisted_since.sql");

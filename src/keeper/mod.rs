@@ -2,6 +2,7 @@
 //!
 //! Start-up, a restart of Redis, a failover and a repair are one path: [`opening`].
 
+mod closing;
 mod drain;
 mod durability;
 mod duties;
@@ -13,6 +14,7 @@ mod lock;
 mod lost_entries;
 mod memory;
 mod old_lease;
+mod open_error;
 mod opening;
 mod operator;
 mod other_postgres;
@@ -37,7 +39,8 @@ use crate::redis::{Keys, Redis};
 
 pub use durability::DurabilityCheck;
 pub use judge::{History, Verdict, judge};
-pub use opening::{OpenError, Report};
+pub use open_error::OpenError;
+pub use opening::Report;
 pub use watermark::Watermark;
 
 use lock::KeeperLock;

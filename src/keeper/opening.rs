@@ -8,113 +8,24 @@ use fred::types::{Key, Value};
 use crate::faults::{crash_point, weakened};
 use crate::log::{EntryId, LogEntry};
 use crate::order_id::Mark;
-use crate::partition::Partition;
-use crate::persist::{Applied, Fence, WriteError};
-use crate::postgres::{PartitionLock, PgError};
-use crate::redis::{GROUP, KeeperScript, Keys, LAYOUT, RedisError, Reply, Stamp, StampedScripts};
+use crate::persist::{Applied, Fence};
+use crate::redis::{GROUP, KeeperScript, Keys, RedisError, Reply, Stamp, StampedScripts};
 
-use super::durability::{self, DurabilityError};
+use super::durability;
 use super::judge::{Verdict, judge};
 use super::lock::KeeperLock;
 use super::memory::Memory;
 use super::old_lease::{RecordedLease, sells_not_before};
+use super::open_error::OpenError;
 use super::server_clock::ServerClock;
 use super::server_identity::ServerIdentity;
 use super::watermark::Watermark;
 use super::{Keeper, ProgressSink, drain, rebuild};
 
-/// Tries to open before what `open.lua` calls late counts as a fault: each tells the server's time anew.
-const OPEN_TRIES: u32 = 10;
-
-/// A partition is not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Redis.
-    #[error("redis: {0}")]
-    Redis(#[from] RedisError),
-    /// Postgres.
-    #[error("postgres: {0}")]
-    Postgres(#[from] PgError),
-    /// What the log holds could not be persisted.
-    #[error("draining the log: {0}")]
-    Drain(#[from] WriteError),
-    /// The servers may lose what a 202 promises.
-    #[error(
-        "the servers' settings break the promise of the configured ack: {}. Change them, or set \
-         durability_check = \"warn\" to sell all the same", .0.join("; ")
-    )]
-    Durability(Vec<String>),
-    /// Postgres is older than the log.
-    #[error(
-        "postgres has persisted up to {watermark}, but the log begins at {first}: entries between them exist nowhere. \
-         Is postgres_url right? Was it restored from a backup older than log_retention_s? Restore a newer one; \
-         opening now would destroy what redis alone still knows"
-    )]
-    Gap {
-        /// Persisted up to here.
-        watermark: EntryId,
-        /// The log begins here.
-        first: EntryId,
-    },
-    /// The lock was lost on the way.
-    #[error("the keeper's lock was lost, or is in doubt")]
-    LockLost,
-    /// Postgres was restarted, replaced or restored on the way, or another keeper has gone further.
-    #[error("postgres is not the one at which this opening began, or another keeper has gone further")]
-    OtherPostgres,
-    /// The partition's row is missing.
-    #[error("postgres has no row for this partition: run `doorbuster migrate` with the same `partitions`")]
-    NoPartition,
-}
-
-impl From<DurabilityError> for OpenError {
-    fn from(error: DurabilityError) -> Self {
-        match error {
-            DurabilityError::Redis(error) => error.into(),
-            DurabilityError::Postgres(error) => error.into(),
-        }
-    }
-}
-
-impl OpenError {
-    /// Before the next try: short where only a server has to come back.
-    pub(super) fn pause(&self) -> Duration {
-        match self {
-            Self::Redis(RedisError::Layout(_)) => Duration::from_secs(5),
-            Self::Redis(_) | Self::LockLost => Duration::from_millis(50),
-            Self::Postgres(_) | Self::Drain(_) | Self::OtherPostgres => super::RETRY,
-            Self::Durability(_) | Self::Gap { .. } | Self::NoPartition => Duration::from_secs(5),
-        }
-    }
-
-    /// Whether Redis did not answer.
-    pub(super) fn is_redis_away(&self) -> bool {
-        matches!(self, Self::Redis(RedisError::Timeout | RedisError::Disconnected(_)))
-    }
-
-    /// The label of a metric.
-    pub(super) fn reason(&self) -> &'static str {
-        match self {
-            Self::Redis(_) => "redis",
-            Self::Postgres(_) => "postgres",
-            Self::Durability(_) => "durability",
-            Self::Gap { .. } => "gap",
-            _ => "other",
-        }
-    }
-
-    pub(super) fn report(&self, partition: Partition) {
-        match self {
-            Self::Durability(_)
-            | Self::Gap { .. }
-            | Self::NoPartition
-            | Self::Redis(RedisError::Layout(_)) => {
-                tracing::error!(%partition, error = %self, "refuses to open");
-            }
-            _ => tracing::warn!(%partition, error = %self, "cannot open yet"),
-        }
-    }
-}
+/// Tries to open before what `open.lua` calls late, or a lock that is not proven, counts as a fault.
+const OPEN_TRIES: u32 = 20;
+/// Between them, where a proof is waited for.
+const OPEN_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a partition is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +81,7 @@ pub(super) struct Opening<'a> {
     pub epoch: i64,
     /// As it was closed.
     pub backlog: Backlog,
-    token: String,
+    pub token: String,
 }
 
 impl Keeper {
@@ -270,68 +181,6 @@ impl Keeper {
             }
         }
     }
-
-    /// Raises the epoch in Postgres, then takes the partition out of sale: from here no claim passes, also where
-    /// Redis was healthy.
-    async fn begin(&self, keys: Keys, lock: &KeeperLock, memory: &Memory) -> Result<Opening<'_>, OpenError> {
-        let in_redis: Option<i64> = self
-            .redis
-            .on_key("HGET", &keys.meta, vec!["epoch".into()])
-            .await?
-            .convert()
-            .map_err(RedisError::from)?;
-        let epoch = self.raise_epoch(in_redis.unwrap_or(0), lock, memory).await?;
-        let token = format!("{:032x}", fastrand::u128(..));
-        let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
-        let reply = self.redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
-        crash_point!("opening_after_begin");
-        let (_, appended, settled, since): (String, u64, u64, String) =
-            reply.convert().map_err(RedisError::from)?;
-        let backlog = Backlog { appended, settled, since: since.parse().unwrap_or(EntryId::ZERO) };
-        Ok(Opening { keeper: self, keys, epoch, backlog, token })
-    }
-
-    /// Waits for the persisting transactions in flight, which share this lock; later ones find the new epoch. Says at
-    /// which Postgres: transactions at another one find that.
-    pub(super) async fn raise_epoch(
-        &self,
-        in_redis: i64,
-        lock: &KeeperLock,
-        memory: &Memory,
-    ) -> Result<i64, OpenError> {
-        if !lock.is_held() {
-            return Err(OpenError::LockLost);
-        }
-        let of_lock = lock.postgres().await?;
-        let mut db = self.pool.get().await.map_err(PgError::from)?;
-        let tx = db.transaction().await.map_err(PgError::from)?;
-        let partition = self.partition.to_sql();
-        tx.execute(
-            "SELECT pg_advisory_xact_lock($1, $2)",
-            &[&PartitionLock::Persist.class(), &i32::from(partition)],
-        )
-        .await
-        .map_err(PgError::from)?;
-        let at_least = in_redis.max(memory.highest_epoch());
-        let row = tx
-            .query_opt(
-                "UPDATE partitions SET epoch = greatest(epoch, $2) + 1, postgres = postgres_identity(), opened_at = now()
-                 WHERE partition = $1 RETURNING epoch, postgres",
-                &[&partition, &at_least],
-            )
-            .await
-            .map_err(PgError::from)?
-            .ok_or(OpenError::NoPartition)?;
-        if row.get::<_, &str>(1) != of_lock {
-            // The lock is held in one Postgres, the rows are in another: there somebody else may be keeper.
-            return Err(OpenError::OtherPostgres);
-        }
-        tx.commit().await.map_err(PgError::from)?;
-        crash_point!("opening_after_epoch");
-        let epoch = row.get(0);
-        memory.used_epoch(epoch);
-        Ok(epoch)
-    }
 }
 
 impl Opening<'_> {
@@ -423,7 +272,9 @@ impl Opening<'_> {
             // The time first, the lock then: a process that stands still in between sends what nobody heeds.
             let sent = Instant::now();
             if !lock.is_proven(sent) {
-                return Err(OpenError::LockLost);
+                tokio::time::sleep(OPEN_RETRY).await;
+                server_ms = keeper.redis_time_ms().await?;
+                continue;
             }
             memory.gives(&server.run_id, epoch, sent, lease);
             let args: Vec<Value> = vec![
@@ -442,6 +293,6 @@ impl Opening<'_> {
             }
             server_ms = now_ms;
         }
-        Err(RedisError::Timeout.into())
+        Err(OpenError::LockLost)
     }
 }

@@ -2,7 +2,8 @@
 
 use super::lock::KeeperLock;
 use super::memory::Memory;
-use super::opening::{OpenError, OpenKind, Report};
+use super::open_error::OpenError;
+use super::opening::{OpenKind, Report};
 use super::{Keeper, ProgressSink};
 
 impl Keeper {

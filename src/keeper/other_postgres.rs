@@ -8,7 +8,8 @@ use crate::postgres::PgError;
 use super::judge::{Verdict, judge};
 use super::lock::KeeperLock;
 use super::memory::Memory;
-use super::opening::{OpenError, Opened};
+use super::open_error::OpenError;
+use super::opening::Opened;
 use super::watermark::Watermark;
 use super::{Keeper, drain};
 

@@ -12,7 +12,8 @@ use crate::postgres::{PgError, PgPool};
 use crate::redis::RedisError;
 
 use super::ProgressSink;
-use super::opening::{OpenError, Opening};
+use super::open_error::OpenError;
+use super::opening::Opening;
 use super::records::Records;
 use super::remembered_orders::{add_dead_letters, add_orders};
 

@@ -15,7 +15,7 @@ use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::postgres::PgError;
 
-use super::opening::OpenError;
+use super::open_error::OpenError;
 use super::rebuild::Definitions;
 use super::records::Records;
 use super::{Progress, ProgressSink};

@@ -13,7 +13,7 @@ pub struct ServerIdentity {
 }
 
 impl ServerIdentity {
-    /// Asks the server.
+    /// Asks the server, which must be a primary.
     pub async fn of(redis: &Redis, keys: &Keys) -> Result<Self, RedisError> {
         let server =
             redis.command("INFO", &keys.meta, vec!["server".into()]).await?.as_string().unwrap_or_default();
@@ -22,6 +22,10 @@ impl ServerIdentity {
             .await?
             .as_string()
             .unwrap_or_default();
+        if info_field(&replication, "role").as_deref() != Some("master") {
+            // Before anything is done: each try would raise the epoch, and every write be refused.
+            return Err(RedisError::Disconnected("this server is a replica".into()));
+        }
         let identity = (info_field(&server, "run_id"), info_field(&replication, "master_replid"));
         match identity {
             (Some(run_id), Some(master_replid)) => Ok(Self { run_id, master_replid }),

@@ -173,6 +173,42 @@ async fn an_operator_may_accept_what_the_log_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_may_die_at_any_moment_of_an_opening() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    world.drained().await;
+    let block = Block::persisting(&world).await;
+    let mut orders = Vec::new();
+    for key in 0..5 {
+        let reply = world.client().claim(&sale, "alice", &key.to_string(), &[("TEE", 1)]).await;
+        assert_eq!(reply.status, 202);
+        orders.push(reply.id());
+    }
+    // Only the log has them.
+    world.crash_node();
+    block.release().await;
+    for round in 0..16 {
+        if round % 2 == 0 {
+            // So that it is rebuilt.
+            world.redis_says(&["DEL", "{p0}:sale:demo"]).await;
+        }
+        let before = epoch(&world).await;
+        world.node = Some(Node::start(&world.settings).await.unwrap());
+        world.until("it begins", || async { epoch(&world).await > before }).await;
+        tokio::time::sleep(Duration::from_millis(8 * round)).await;
+        world.crash_node();
+    }
+    world.start_node().await;
+    for (key, order) in orders.iter().enumerate() {
+        let again = world.client().claim(&sale, "alice", &key.to_string(), &[("TEE", 1)]).await;
+        assert_eq!((again.status.as_u16(), &again.id()), (200, order));
+    }
+    world.drained().await;
+    assert_eq!(world.count("SELECT count(*) FROM orders").await, 5);
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_trimmed_under_us_is_opened_anew() {
     let world = World::new().await;
     let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::LimitError;
 use crate::cost::{Processor, spent};
 use crate::drive::Sample;
-use crate::stage::{Engine, StageError};
+use crate::stage::Engine;
 
 /// Orders in one transaction, and sessions at once: as the engine's own defaults have it.
 const BATCH: u64 = 1000;
