@@ -11,10 +11,11 @@ use super::CliError;
 use super::runtime::block_on;
 use super::stop_signals::StopSignals;
 use crate::config::Settings;
+use crate::log::{LogBound, LogRange};
 use crate::partition::{Partition, Partitions};
 use crate::postgres::connect_pool;
 use crate::redis::{Redis, RedisOptions};
-use crate::replay::{Bound, Range, Replay, Replayed};
+use crate::replay::{Replay, Replayed};
 use crate::telemetry;
 
 /// Commands that may wait for a connection.
@@ -32,10 +33,10 @@ const REDIS_QUEUE_MAX: usize = 16;
 pub(super) struct ReplayCommand {
     /// Begin here; the beginning of the log by default
     #[arg(long, allow_hyphen_values = true)]
-    from: Option<Bound>,
+    from: Option<LogBound>,
     /// End here; the end of the log by default
     #[arg(long, allow_hyphen_values = true)]
-    to: Option<Bound>,
+    to: Option<LogBound>,
     /// Only this partition; all by default
     #[arg(long, value_name = "N")]
     partition: Option<u8>,
@@ -95,7 +96,7 @@ impl ReplayCommand {
             let bar = progress_bar(partition);
             let replay =
                 Replay { redis: &redis, pool: &pool, partition, limit: timeout * 2, dry_run: self.dry_run };
-            let range = Range { from: self.from, to: self.to };
+            let range = LogRange { from: self.from, to: self.to };
             let told = |progress: crate::replay::Progress| {
                 bar.set_length(progress.total_ms.max(1));
                 bar.set_position(progress.done_ms);

@@ -2,36 +2,23 @@
 //!
 //! Everything in the log is idempotent to persist, so a replay may run twice, beside another one, and beside traffic.
 
-mod bound;
-
 use std::time::Duration;
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::keeper::Watermark;
-use crate::log::{EntryId, LogEntry, RawEntry, last_generated, read_range};
+use crate::log::{EntryId, LogEntry, LogRange, RawEntry, last_generated, read_range};
 use crate::partition::Partition;
 use crate::persist::{Applied, Entry, Fence, Foreseen, WriteError, persist_again, rehearse};
 use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, RedisError};
-
-pub use bound::{Bound, BoundError};
 
 /// Entries in one transaction.
 const STEP: i64 = 1000;
 /// A database that is away is tried so often, for about a minute, before the replay gives up.
 const TRIES_MAX: u32 = 60;
 const TRY_PAUSE: Duration = Duration::from_secs(1);
-
-/// What to replay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Range {
-    /// From here on; the whole log where it is not given.
-    pub from: Option<Bound>,
-    /// Up to here; to what is the log's end at the start.
-    pub to: Option<Bound>,
-}
 
 /// A replay of one partition.
 pub struct Replay<'a> {
@@ -121,15 +108,15 @@ impl Replay<'_> {
     /// [`ReplayError`]; batches before it are persisted.
     pub async fn run(
         &self,
-        range: Range,
+        range: LogRange,
         progress: &(dyn Fn(Progress) + Sync),
         stop: &CancellationToken,
     ) -> Result<Replayed, ReplayError> {
         let keys = Keys::new(self.partition);
         let now_ms = redis_time_ms(self.redis, &keys).await?;
-        let asked_from = range.from.map_or(EntryId::ZERO, |bound| bound.first(now_ms));
+        let (asked_from, asked_to) = range.resolve(now_ms);
         let end = last_generated(self.redis, &keys).await?;
-        let to = range.to.map_or(end, |bound| bound.last(now_ms).min(end));
+        let to = asked_to.min(end);
         let mut replayed = Replayed { partition: self.partition.number(), ..Replayed::default() };
         let Some(first) = read_range(self.redis, &keys, EntryId::ZERO, 1).await?.into_iter().next() else {
             return Ok(replayed);

@@ -4,20 +4,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use doorbuster::catalogue::SaleId;
+use doorbuster::log::LogRange;
 use doorbuster::partition::Partition;
 use doorbuster::postgres::connect_pool;
-use doorbuster::replay::{Progress, Range, Replay, Replayed};
+use doorbuster::replay::{Progress, Replay, Replayed};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, assert_same};
 
-async fn replay(world: &World, range: Range, dry_run: bool) -> Replayed {
+async fn replay(world: &World, range: LogRange, dry_run: bool) -> Replayed {
     replay_until(world, range, dry_run, &|_| {}, &CancellationToken::new()).await
 }
 
 async fn replay_until(
     world: &World,
-    range: Range,
+    range: LogRange,
     dry_run: bool,
     told: &(dyn Fn(Progress) + Sync),
     stop: &CancellationToken,
@@ -60,9 +61,9 @@ async fn an_older_postgres_is_made_whole_and_a_second_time_changes_nothing() {
     world.restore_dump(&dump).await;
     let older = world.rows().await;
 
-    let rehearsed = replay(&world, Range::default(), true).await;
+    let rehearsed = replay(&world, LogRange::default(), true).await;
     assert_same(&world.rows().await, &older);
-    let done = replay(&world, Range::default(), false).await;
+    let done = replay(&world, LogRange::default(), false).await;
     assert_eq!(rehearsed, done, "the rehearsal said something else");
     assert_same(&world.rows().await, &wanted);
     let applied = done.applied;
@@ -72,7 +73,7 @@ async fn an_older_postgres_is_made_whole_and_a_second_time_changes_nothing() {
     assert_eq!((applied.dead_letters, applied.unreadable, applied.known_dead_letters), (1, 1, 0));
     assert!(!done.begins_before_the_log && !done.has_gap && !done.is_stopped, "{done:?}");
 
-    let again = replay(&world, Range::default(), false).await;
+    let again = replay(&world, LogRange::default(), false).await;
     assert_same(&world.rows().await, &wanted);
     let applied = again.applied;
     assert_eq!((applied.new_orders, applied.known_orders), (0, 10));
@@ -109,8 +110,8 @@ async fn a_replay_beside_traffic_and_openings_changes_nothing() {
                 world.redis_says(&["SCRIPT", "FLUSH"]).await;
             }
             let both = (
-                replay(&world, Range::default(), turn % 3 == 0),
-                replay(&world, Range { from: Some("-1m".parse().unwrap()), to: None }, false),
+                replay(&world, LogRange::default(), turn % 3 == 0),
+                replay(&world, LogRange { from: Some("-1m".parse().unwrap()), to: None }, false),
             );
             let (all, _) = tokio::join!(both.0, both.1);
             assert_eq!(all.applied.dead_letters + all.applied.over_allotment + all.applied.duplicates, 0);
@@ -142,10 +143,10 @@ async fn a_replay_can_be_stopped_and_goes_on_where_it_is_run_again() {
     world.stop_node().await;
     world.restore_dump(&dump).await;
     let stop = CancellationToken::new();
-    let stopped = replay_until(&world, Range::default(), false, &|_| stop.cancel(), &stop).await;
+    let stopped = replay_until(&world, LogRange::default(), false, &|_| stop.cancel(), &stop).await;
     assert!(stopped.is_stopped && stopped.read == 1000, "{stopped:?}");
     assert_eq!((stopped.applied.new_orders, world.count("SELECT count(*) FROM orders").await), (2, 2));
-    let rest = replay(&world, Range::default(), false).await;
+    let rest = replay(&world, LogRange::default(), false).await;
     assert_eq!((rest.applied.known_orders, rest.applied.new_orders), (2, 2));
     assert!(!rest.is_stopped);
     world.start_node().await;
@@ -162,7 +163,7 @@ async fn a_range_is_kept_to_and_what_is_trimmed_is_told() {
         let id = |row: &tokio_postgres::Row| doorbuster::order_id::OrderId::from_uuid(row.get(0));
         rows.iter().map(|row| id(row).entry().to_string()).collect()
     };
-    let range = Range { from: Some(orders[1].parse().unwrap()), to: Some(orders[2].parse().unwrap()) };
+    let range = LogRange { from: Some(orders[1].parse().unwrap()), to: Some(orders[2].parse().unwrap()) };
     let some = replay(&world, range, false).await;
     assert_eq!((some.read, some.applied.known_orders), (2, 2));
     assert_eq!(some.first.map(|id| id.to_string()).as_ref(), Some(&orders[1]));
@@ -177,13 +178,13 @@ async fn a_range_is_kept_to_and_what_is_trimmed_is_told() {
         .await;
     world.stop_node().await;
     world.redis_says(&["XTRIM", "{p0}:log", "MINID", &orders[2]]).await;
-    let rest = replay(&world, Range { from: Some("-1h".parse().unwrap()), to: None }, false).await;
+    let rest = replay(&world, LogRange { from: Some("-1h".parse().unwrap()), to: None }, false).await;
     assert!(rest.begins_before_the_log && !rest.has_gap, "{rest:?}");
     assert_eq!(rest.retained_from.map(|id| id.to_string()).as_ref(), Some(&orders[2]));
     assert_eq!(rest.applied.known_orders, 2);
     // A database that had not persisted what was trimmed.
     world.db.batch_execute("UPDATE partitions SET watermark_ms = 5, watermark_seq = 0").await.unwrap();
-    assert!(replay(&world, Range::default(), true).await.has_gap);
+    assert!(replay(&world, LogRange::default(), true).await.has_gap);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +226,7 @@ async fn a_dead_letter_is_left_to_its_operator_also_when_it_would_go_through_by_
     world.db.batch_execute(mended).await.unwrap();
     // Its units are counted with the dead letter: an order as well would count them twice.
     for dry_run in [true, false] {
-        let replayed = replay(&world, Range::default(), dry_run).await;
+        let replayed = replay(&world, LogRange::default(), dry_run).await;
         assert_eq!((replayed.applied.known_dead_letters, replayed.applied.new_orders), (1, 0));
     }
     world.stop_node().await;

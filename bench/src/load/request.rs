@@ -163,7 +163,7 @@ mod tests {
             text,
             "POST /v1/sales/two/orders HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\
              X-Buyer-Id: b000000ab-000000000000041\r\nIdempotency-Key: k000000ab-000000000000041\r\n\
-             Content-Type: application/json\r\nContent-Length: 40\r\n\r\n\
+             Content-Type: application/json\r\nContent-Length: 38\r\n\r\n\
              {\"items\":[{\"sku\":\"TEE\",\"quantity\":1}]}"
         );
         assert_eq!(&"k000000ab-000000000000041"[KEY_NUMBER_FROM - 1..], "000000000000041");

@@ -189,6 +189,7 @@ mod tests {
             include_str!("../../../../src/persist/worker.rs"),
             include_str!("../../../../src/stock/intents.rs"),
             include_str!("../../../../src/stock/publications.rs"),
+            include_str!("../../../../src/keeper/closing.rs"),
             include_str!("../../../../src/keeper/opening.rs"),
             include_str!("../../../../src/keeper/rebuild.rs"),
         ];
