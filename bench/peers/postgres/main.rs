@@ -99,8 +99,7 @@ async fn main() -> Result<(), Failure> {
     };
     let config = std::env::var("DATABASE_URL")?.parse()?;
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let pool =
-        Pool::builder(Manager::from_config(config, NoTls, recycling)).max_size(SESSIONS).build()?;
+    let pool = Pool::builder(Manager::from_config(config, NoTls, recycling)).max_size(SESSIONS).build()?;
     pool.get().await?.batch_execute(function).await?;
     let pool = Arc::new(pool);
     let listener = TcpListener::bind(std::env::var("LISTEN")?).await?;

@@ -58,11 +58,17 @@ fn compare(seen: &Tally, stored: &Stored, promised: bool) -> Vec<String> {
     );
     demand(
         stored.units == stored.sold && stored.sold <= stored.allotted,
-        format!("{} units in orders, {} counted as sold, {} allotted", stored.units, stored.sold, stored.allotted),
+        format!(
+            "{} units in orders, {} counted as sold, {} allotted",
+            stored.units, stored.sold, stored.allotted
+        ),
     );
     if promised && seen.open == 0 {
         let same = (stored.rows, stored.sum, stored.xor) == (accepted.count, accepted.sum, accepted.xor);
-        demand(same, format!("{} orders accepted, {} stored, or not the same ones", accepted.count, stored.rows));
+        demand(
+            same,
+            format!("{} orders accepted, {} stored, or not the same ones", accepted.count, stored.rows),
+        );
     } else if promised {
         let possible = accepted.count..=accepted.count + seen.open;
         demand(
@@ -73,7 +79,10 @@ fn compare(seen: &Tally, stored: &Stored, promised: bool) -> Vec<String> {
         let expected = accepted.count.min(stored.allotted);
         demand(
             (expected..=accepted.count + seen.open).contains(&stored.rows),
-            format!("{} claims queued for {} units, {} orders stored", accepted.count, stored.allotted, stored.rows),
+            format!(
+                "{} claims queued for {} units, {} orders stored",
+                accepted.count, stored.allotted, stored.rows
+            ),
         );
     }
     faults

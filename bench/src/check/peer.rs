@@ -26,9 +26,7 @@ pub async fn check_peer(peer: &Peer, sales: &[String], seen: &Tally) -> Result<V
     let units: i64 = db.query_one(lines, &[&sales]).await?.get(0);
     let stock = match peer.kind {
         // The one that has a row for each unit counts those.
-        PeerKind::PostgresSkipLocked => {
-            "SELECT count(order_id), count(*) FROM units WHERE sale = ANY($1)"
-        }
+        PeerKind::PostgresSkipLocked => "SELECT count(order_id), count(*) FROM units WHERE sale = ANY($1)",
         _ => "SELECT sum(sold)::bigint, sum(allotted)::bigint FROM stock WHERE sale = ANY($1)",
     };
     let stock = db.query_one(stock, &[&sales]).await?;

@@ -54,7 +54,10 @@ impl Processor {
 
 /// The difference between two readings.
 pub fn spent(before: &Usage, after: &Usage) -> Usage {
-    after.iter().map(|(name, us)| (*name, us.saturating_sub(before.get(name).copied().unwrap_or(0)))).collect()
+    after
+        .iter()
+        .map(|(name, us)| (*name, us.saturating_sub(before.get(name).copied().unwrap_or(0))))
+        .collect()
 }
 
 fn all_stats() -> HashMap<u32, Stat> {

@@ -56,5 +56,8 @@ pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Sample, Driv
 fn drained(measured: &Measured, thawed: Duration) -> (u64, Duration) {
     let thawed_ms = thawed.as_millis() as u64;
     let then = measured.persisted.iter().rfind(|(ms, _)| *ms <= thawed_ms).map_or(0, |(_, orders)| *orders);
-    (measured.tally.accepted.count - then.min(measured.tally.accepted.count), measured.drained.saturating_sub(thawed))
+    (
+        measured.tally.accepted.count - then.min(measured.tally.accepted.count),
+        measured.drained.saturating_sub(thawed),
+    )
 }

@@ -30,10 +30,8 @@ impl<'a> Stages<'a> {
 
     /// The engine as the case runs it.
     pub(super) async fn engine(&mut self) -> Result<&Engine, DriveError> {
-        let settings = EngineSettings {
-            ack: self.case.engine.ack,
-            settings: self.case.engine.settings.clone(),
-        };
+        let settings =
+            EngineSettings { ack: self.case.engine.ack, settings: self.case.engine.settings.clone() };
         start(&mut self.engine, self.driver, &settings).await
     }
 

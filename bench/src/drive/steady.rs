@@ -67,7 +67,8 @@ pub(super) async fn peer(turn: &Turn<'_>, peer: &Peer) -> Result<Sample, DriveEr
 pub(super) async fn bare(turn: &Turn<'_>, bare: &Bare) -> Result<Sample, DriveError> {
     let target = Target::Bare(bare);
     let plan = plan(turn, target, new_shop(turn), Mix::default());
-    let measured = measure(turn, target, plan, 0, Watch { every: Duration::from_secs(3600), points: false }).await?;
+    let measured =
+        measure(turn, target, plan, 0, Watch { every: Duration::from_secs(3600), points: false }).await?;
     let mut sample = turn.sample();
     sample.set("answers_per_s", rate(measured.tally.answers(), measured.tally.last_answer));
     sample.latency("", &measured.tally.claim_us);

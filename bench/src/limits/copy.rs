@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::LimitError;
 use crate::cost::{Processor, spent};
 use crate::drive::Sample;
-use crate::stage::{Engine, StageError};
+use crate::stage::Engine;
 
 /// Orders in one transaction, and sessions at once: as the engine's own defaults have it.
 const BATCH: u64 = 1000;
@@ -47,9 +47,10 @@ pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<S
 }
 
 async fn copy_batch(engine: &Engine, sale: &str, run: u32, from: u64) -> Result<(), LimitError> {
-    let mut db = engine.servers.db().await.map_err(StageError::from)?;
+    let mut db = engine.servers.db().await?;
     let transaction = db.transaction().await?;
-    let columns = "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state) FROM STDIN BINARY";
+    let columns =
+        "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state) FROM STDIN BINARY";
     let types = [Type::UUID, Type::TEXT, Type::INT2, Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT];
     let writer = BinaryCopyInWriter::new(transaction.copy_in(columns).await?, &types);
     pin_mut!(writer);

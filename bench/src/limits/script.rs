@@ -41,8 +41,7 @@ impl Open {
         engine.worker.freeze();
         let keys = Keys::new(Partition::new(0));
         let redis = engine.servers.client();
-        let reply =
-            redis.on_key("HGET", &keys.meta, vec!["stamp".into()]).await.map_err(StageError::from)?;
+        let reply = redis.on_key("HGET", &keys.meta, vec!["stamp".into()]).await.map_err(StageError::from)?;
         let stamp: Stamp = reply
             .as_str()
             .and_then(|text| text.parse().ok())
@@ -82,7 +81,8 @@ pub async fn batch_script(engine: &Engine, mut sample: Sample, seconds: f64) -> 
             let mut decisions =
                 batch.decide(redis, &open.scripts, &open.keys, &sale_keys).await.map_err(refused)?;
             for claim in &claims {
-                accepted += u64::from(matches!(decisions.next(claim).map_err(refused)?, Decision::Accepted(_)));
+                accepted +=
+                    u64::from(matches!(decisions.next(claim).map_err(refused)?, Decision::Accepted(_)));
             }
         }
         Ok(accepted)
@@ -101,9 +101,10 @@ fn claims(sale: &SaleId, run: u32, first: usize) -> Result<Vec<Claim>, LimitErro
     let sku: Sku = SKU.parse().map_err(|_| LimitError::Script("its SKU is not valid".to_owned()))?;
     (first..first + BATCH)
         .map(|number| {
-            let buyer = BuyerId::parse(format!("b{run:08x}-{number:015}").as_bytes()).map_err(|_| wrong(()))?;
-            let key =
-                IdempotencyKey::parse(format!("k{run:08x}-{number:015}").as_bytes()).map_err(|_| wrong(()))?;
+            let buyer =
+                BuyerId::parse(format!("b{run:08x}-{number:015}").as_bytes()).map_err(|_| wrong(()))?;
+            let key = IdempotencyKey::parse(format!("k{run:08x}-{number:015}").as_bytes())
+                .map_err(|_| wrong(()))?;
             Ok(Claim::new(sale.clone(), buyer, key, vec![(sku.clone(), 1)]))
         })
         .collect()

@@ -66,6 +66,11 @@ mod tests {
     fn what_cannot_be_read_is_said() {
         assert_eq!(read(b"SSH-2.0-x\r\n\r\n"), Err(Unreadable));
         assert_eq!(read(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"), Err(Unreadable));
-        assert!(read(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").unwrap().unwrap().closes);
+        assert!(
+            read(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")
+                .unwrap()
+                .unwrap()
+                .closes
+        );
     }
 }

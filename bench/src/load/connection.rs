@@ -64,7 +64,6 @@ impl Connection {
         Ok(())
     }
 
-
     /// Sends what is in `out`, as this errand.
     pub(super) fn send(&mut self, errand: Errand, now: Instant) -> Progress {
         self.in_flight = Some((errand, now));

@@ -79,11 +79,8 @@ impl Templates {
             .iter()
             .map(|sku| {
                 let body = format!(r#"{{"items":[{{"sku":"{sku}","quantity":1}}]}}"#);
-                format!(
-                    "\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-                    body.len()
-                )
-                .into_bytes()
+                format!("\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                    .into_bytes()
             })
             .collect();
         let mut run = [0; 8];
@@ -156,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_claim_is_the_request_that_the_api_reads() {
-        let shop = Shop { run: 0xab, sales: ["one".into(), "two".into()].into(), skus: ["TEE".into()].into() };
+        let shop =
+            Shop { run: 0xab, sales: ["one".into(), "two".into()].into(), skus: ["TEE".into()].into() };
         let templates = Templates::new(shop, "127.0.0.1:80".into());
         let mut out = b"left over".to_vec();
         templates.write(&Ask::Claim { number: 41 }, &mut out);

@@ -178,8 +178,7 @@ impl Workload {
     /// Whether nothing is left to be sent, given that `in_flight` errands have no answer yet.
     pub(super) fn is_over(&self, now: Instant, in_flight: usize) -> bool {
         let waiting = self.arrivals.as_ref().is_some_and(|arrivals| arrivals.next() < self.end);
-        now >= self.end + SETTLE_MAX
-            || now >= self.end && in_flight == 0 && self.open.is_empty() && !waiting
+        now >= self.end + SETTLE_MAX || now >= self.end && in_flight == 0 && self.open.is_empty() && !waiting
     }
 
     /// When something is due next.

@@ -12,10 +12,18 @@ use super::statistics::{Spread, spread};
 pub fn compare(first: &Results, second: &Results) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header([
-        "case", "subject", "figure", "A", "B", "B / A", "quartiles", "",
+        "case",
+        "subject",
+        "figure",
+        "A",
+        "B",
+        "B / A",
+        "quartiles",
+        "",
     ]);
     for (case, subject, figure) in keys(first).intersection(&keys(second)) {
-        let (Some(a), Some(b)) = (first.median(case, subject, figure), second.median(case, subject, figure)) else {
+        let (Some(a), Some(b)) = (first.median(case, subject, figure), second.median(case, subject, figure))
+        else {
             continue;
         };
         let Some(ratio) = ratios(first, second, (case, subject, figure)) else { continue };
@@ -30,7 +38,8 @@ pub fn compare(first: &Results, second: &Results) -> String {
             verdict(&ratio).to_owned(),
         ]);
     }
-    let mut text = format!("A: {} at {}\nB: {} at {}\n", first.commit, first.taken_at, second.commit, second.taken_at);
+    let mut text =
+        format!("A: {} at {}\nB: {} at {}\n", first.commit, first.taken_at, second.commit, second.taken_at);
     if first.machine != second.machine {
         text.push_str("The machines differ: only shares and ratios within one result can be compared.\n");
     }
@@ -54,8 +63,11 @@ fn keys(results: &Results) -> BTreeSet<(&str, &str, &str)> {
 
 /// Each round of the second against each of the first.
 fn ratios(first: &Results, second: &Results, (case, subject, figure): (&str, &str, &str)) -> Option<Spread> {
-    let below: Vec<f64> =
-        first.figure(case, subject, figure).map(|(_, number)| number).filter(|number| *number > 0.0).collect();
+    let below: Vec<f64> = first
+        .figure(case, subject, figure)
+        .map(|(_, number)| number)
+        .filter(|number| *number > 0.0)
+        .collect();
     let above = second.figure(case, subject, figure).map(|(_, number)| number);
     spread(above.flat_map(|above| below.iter().map(move |below| above / below)).collect::<Vec<_>>())
 }

@@ -59,7 +59,11 @@ pub enum ResultsError {
 impl Results {
     /// Of a run that begins now.
     pub fn begin(profile: Profile) -> Self {
-        let durable = [("redis.appendfsync", "always"), ("postgres.fsync", "on"), ("postgres.synchronous_commit", "on")];
+        let durable = [
+            ("redis.appendfsync", "always"),
+            ("postgres.fsync", "on"),
+            ("postgres.synchronous_commit", "on"),
+        ];
         let sizes = POSTGRES_SETTINGS.map(|(name, value)| (format!("postgres.{name}"), value.to_owned()));
         let settings = durable.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Self {
@@ -140,8 +144,12 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ResultsErro
     std::fs::write(path, text + "\n").map_err(|source| ResultsError::file(path, source))
 }
 
+/// Case, subject, round and figures of a sample.
 #[cfg(test)]
-pub(super) fn results_of(samples: &[(&str, &str, u32, &[(&str, f64)])]) -> Results {
+pub(super) type Given<'a> = (&'a str, &'a str, u32, &'a [(&'a str, f64)]);
+
+#[cfg(test)]
+pub(super) fn results_of(samples: &[Given<'_>]) -> Results {
     let mut results = Results::begin(Profile::Smoke);
     for (case, subject, round, figures) in samples {
         let mut sample = Sample::new(case, *subject, *round);

@@ -71,13 +71,15 @@ fn case_table(results: &Results, case: &str) -> String {
     let columns: Vec<_> = COLUMNS.into_iter().filter(|(figure, _, _)| has(figure)).collect();
     let mut table = Table::new();
     let heads = columns.iter().map(|(_, head, _)| *head);
-    table.load_style(UTF8_FULL_CONDENSED).set_header(
-        ["subject"].into_iter().chain(heads).chain(["of bare", "limit", "rounds"]),
-    );
+    table
+        .load_style(UTF8_FULL_CONDENSED)
+        .set_header(["subject"].into_iter().chain(heads).chain(["of bare", "limit", "rounds"]));
     for subject in subjects {
         let mut row = vec![subject.to_owned()];
         for (figure, _, decimals) in &columns {
-            row.push(results.median(case, subject, figure).map_or(String::new(), |one| shown(one, *decimals)));
+            row.push(
+                results.median(case, subject, figure).map_or(String::new(), |one| shown(one, *decimals)),
+            );
         }
         row.push(share_of_bare(results, case, subject));
         row.push(limit(results, case, subject));
@@ -96,7 +98,11 @@ fn case_table(results: &Results, case: &str) -> String {
 }
 
 fn share_of_bare(results: &Results, case: &str, subject: &str) -> String {
-    let figure = if results.median(case, subject, "accepted_per_s").is_some() { "accepted_per_s" } else { "answers_per_s" };
+    let figure = if results.median(case, subject, "accepted_per_s").is_some() {
+        "accepted_per_s"
+    } else {
+        "answers_per_s"
+    };
     match results.ratio(case, (subject, figure), ("bare", "answers_per_s")) {
         Some(share) if subject != "bare" => format!("{:.1} %", share.median * 100.0),
         _ => String::new(),
@@ -142,7 +148,9 @@ mod tests {
             ("accept", "copy", 1, &[("orders_per_s", 60_000.0)]),
         ]);
         results.cases.insert("accept".into(), load("accept", Profile::Smoke).unwrap());
-        results.samples.push(crate::drive::Sample::new("accept", "lua-bullmq", 1).judged(vec!["lost 3".into()]));
+        results
+            .samples
+            .push(crate::drive::Sample::new("accept", "lua-bullmq", 1).judged(vec!["lost 3".into()]));
         let text = table(&results);
         assert!(text.contains("30.0 %"), "{text}");
         assert!(text.contains("60000 orders/s"), "{text}");

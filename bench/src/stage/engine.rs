@@ -91,8 +91,10 @@ impl Engine {
     /// # Errors
     /// [`StageError`].
     pub async fn create_sale(&self, id: &str, skus: &[String], stock: u64) -> Result<(), StageError> {
-        let products: Vec<_> =
-            skus.iter().map(|sku| json!({"sku": sku, "name": sku, "price": 1999, "currency": "EUR"})).collect();
+        let products: Vec<_> = skus
+            .iter()
+            .map(|sku| json!({"sku": sku, "name": sku, "price": 1999, "currency": "EUR"}))
+            .collect();
         let items: Vec<_> = skus.iter().map(|sku| json!({"sku": sku, "stock": stock})).collect();
         let definition = json!({
             "id": id, "name": id, "opens_at": "2020-01-01T00:00:00Z", "closes_at": "2100-01-01T00:00:00Z",
@@ -105,7 +107,8 @@ impl Engine {
             return Err(StageError::Sale(published.reason.unwrap_or_default()));
         }
         // A sale is published before its allotment is in the ledger: the stock must be there too.
-        let applied = "SELECT NOT EXISTS (SELECT FROM stock_intents WHERE sale_id = $1 AND applied_at IS NULL)";
+        let applied =
+            "SELECT NOT EXISTS (SELECT FROM stock_intents WHERE sale_id = $1 AND applied_at IS NULL)";
         wait_until("the sale's stock", || async {
             Ok(self.servers.db().await?.query_one(applied, &[&id]).await?.get(0))
         })
@@ -121,9 +124,8 @@ impl Engine {
         let key = Keys::new(Partition::new(0)).sale(&id).sale;
         let fields = skus.iter().map(|sku| format!("stock:{sku}").into()).collect();
         let reply = self.servers.client().on_key("HMGET", &key, fields).await?;
-        let stocks: Vec<i64> = reply
-            .convert()
-            .map_err(|_| StageError::Sale(format!("the stock of {sale} is not in redis")))?;
+        let stocks: Vec<i64> =
+            reply.convert().map_err(|_| StageError::Sale(format!("the stock of {sale} is not in redis")))?;
         Ok(stocks.iter().sum())
     }
 }

@@ -7,8 +7,8 @@ mod peer;
 mod process;
 mod servers;
 
-pub use engine::{Engine, EngineSettings};
 pub use bare::Bare;
+pub use engine::{Engine, EngineSettings};
 pub use error::StageError;
 pub use peer::{PEERS, Peer, PeerKind};
 pub use process::Process;

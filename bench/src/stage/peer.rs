@@ -130,8 +130,11 @@ impl Peer {
     pub async fn create_sale(&self, id: &str, skus: &[String], stock: u64) -> Result<(), StageError> {
         let units = i64::try_from(stock).unwrap_or(i64::MAX);
         let db = self.servers.db().await?;
-        db.execute("INSERT INTO stock (sale, sku, allotted) SELECT $1, unnest($2::text[]), $3", &[&id, &skus, &units])
-            .await?;
+        db.execute(
+            "INSERT INTO stock (sale, sku, allotted) SELECT $1, unnest($2::text[]), $3",
+            &[&id, &skus, &units],
+        )
+        .await?;
         match self.kind {
             PeerKind::PostgresSkipLocked => {
                 db.execute(

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use doorbuster::partition::Partition;
 use doorbuster::postgres::{PgPool, connect_pool};
 use doorbuster::redis::{Keys, Redis, RedisOptions};
 use doorbuster::servers::{self, PostgresOptions, PrivatePostgres, PrivateRedis};
-use doorbuster::partition::Partition;
 use serde::{Deserialize, Serialize};
 
 use super::StageError;
