@@ -144,11 +144,12 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), ResultsErro
     std::fs::write(path, text + "\n").map_err(|source| ResultsError::file(path, source))
 }
 
+/// Case, subject, round and figures of a sample.
 #[cfg(test)]
-pub(super) type SampleOf<'a> = (&'a str, &'a str, u32, &'a [(&'a str, f64)]);
+pub(super) type Given<'a> = (&'a str, &'a str, u32, &'a [(&'a str, f64)]);
 
 #[cfg(test)]
-pub(super) fn results_of(samples: &[SampleOf<'_>]) -> Results {
+pub(super) fn results_of(samples: &[Given<'_>]) -> Results {
     let mut results = Results::begin(Profile::Smoke);
     for (case, subject, round, figures) in samples {
         let mut sample = Sample::new(case, *subject, *round);
