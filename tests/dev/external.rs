@@ -23,7 +23,11 @@ async fn nodes_come_and_go_on_servers_that_stay() {
     assert!(migrated.starts_with("applied V1__") && migrated.ends_with("with 2 partitions\n"), "{migrated}");
     assert!(said(command().arg("migrate")).starts_with("nothing to apply: the schema is at version "));
 
-    let dev = Running::start(command().args(["dev", "--external", "--metrics-listen=127.0.0.1:0"]), false, "Ctrl-C stops everything");
+    let dev = Running::start(
+        command().args(["dev", "--external", "--metrics-listen=127.0.0.1:0"]),
+        false,
+        "Ctrl-C stops everything",
+    );
     assert_eq!((dev.address("Redis"), dev.address("Postgres")), (&*redis.url(), &*postgres.url("shop")));
     let buy = dev.line("Buy a shirt").to_owned();
     assert!(shell(&format!("{buy} 2>/dev/null")).starts_with("HTTP/1.1 202"));

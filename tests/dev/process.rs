@@ -101,7 +101,8 @@ impl Running {
 
     /// `doorbuster dev` on ports and servers of its own.
     pub fn dev(dir: &Path) -> Self {
-        let anywhere = ["--listen", "--admin-listen", "--metrics-listen"].map(|flag| format!("{flag}=127.0.0.1:0"));
+        let anywhere =
+            ["--listen", "--admin-listen", "--metrics-listen"].map(|flag| format!("{flag}=127.0.0.1:0"));
         Self::dev_as(doorbuster().args(anywhere), dir)
     }
 

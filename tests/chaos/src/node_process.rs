@@ -85,6 +85,7 @@ impl NodeProcess {
         let also = log.try_clone().map_err(ChaosError::io("copy the handle of a log"))?;
         let mut command = self.command()?;
         let child = command
+            .arg("run")
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(also)
@@ -100,6 +101,20 @@ impl NodeProcess {
             .map_err(ChaosError::io("start /bin/sh"))?;
         self.running = Some(Running { child, guard });
         Ok(())
+    }
+
+    /// Runs one command of an operator with this node's settings, to its end.
+    ///
+    /// # Errors
+    /// [`ChaosError::Setup`] with what it said, where it failed.
+    pub async fn operate(&self, words: &[&str]) -> Result<String, ChaosError> {
+        let mut command = tokio::process::Command::from(self.command()?);
+        let output = command.args(words).stdin(Stdio::null()).kill_on_drop(true).output();
+        let output = output.await.map_err(ChaosError::io(format!("run doorbuster {}", words.join(" "))))?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(ChaosError::Setup(String::from_utf8_lossy(&output.stderr).into_owned())),
+        }
     }
 
     fn command(&self) -> Result<Command, ChaosError> {
@@ -119,7 +134,6 @@ impl NodeProcess {
         }
         let role = if self.options.role == Role::Api { "api" } else { "worker" };
         command
-            .arg("run")
             .env("DOORBUSTER_ROLE", role)
             .env("DOORBUSTER_LISTEN", self.options.listen.to_string())
             .env("FAILPOINTS", &self.options.failpoints)

@@ -146,16 +146,34 @@ impl Fault for DataLoss {
     }
 
     async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
-        // Nothing to do: the keeper notices by itself. What it does not notice the checker will.
+        // The keeper notices by itself. What it does not notice the checker will.
         let end = tokio::time::Instant::now() + NOTICED_WITHIN;
-        while tokio::time::Instant::now() < end {
-            if epoch(deployment).await? > self.epoch {
-                return Ok(Evidence { fired: false, what: "opened under a new epoch".into() });
+        while epoch(deployment).await? <= self.epoch {
+            if tokio::time::Instant::now() >= end {
+                return Ok(Evidence { fired: false, what: format!("no opening within {NOTICED_WITHIN:?}") });
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        Ok(Evidence { fired: false, what: format!("no opening within {NOTICED_WITHIN:?}") })
+        if self.loss == Loss::LogTrimmed && !opens_by_itself(deployment).await? {
+            // Entries are missing from the middle of what the log should hold: that is an operator's to accept.
+            let worker = deployment.of_role(Role::Worker)[0];
+            deployment.nodes[worker].operate(&["rebuild", "--accept-gap", "--yes"]).await?;
+            return Ok(Evidence { fired: false, what: "refused to open; rebuilt by an operator".into() });
+        }
+        Ok(Evidence { fired: false, what: "opened under a new epoch".into() })
     }
+}
+
+/// Whether the partition is open again without an operator.
+async fn opens_by_itself(deployment: &Deployment) -> Result<bool, ChaosError> {
+    for _ in 0..150 {
+        let state = deployment.redis_command("HGET", &["{p0}:meta", "state"]).await?;
+        if state.as_str().as_deref() == Some("open") {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(false)
 }
 
 /// Redis comes back with the data of some moments ago, as from a backup.
