@@ -12,7 +12,7 @@ use tokio::time::{Interval, timeout};
 use super::lock::KeeperLock;
 use super::memory::Memory;
 use super::opening::Opened;
-use super::server_clock::ServerClock;
+use super::server_clock::{Lateness, ServerClock};
 use super::{Held, Keeper};
 use crate::redis::{RedisError, Script};
 
@@ -22,6 +22,7 @@ pub(super) struct Renewals<'a> {
     opened: &'a Opened,
     memory: &'a Memory,
     clock: ServerClock,
+    late: Lateness,
     /// The most that were healthy at once.
     replicas: i64,
     refused: bool,
@@ -40,7 +41,15 @@ enum Renewed {
 
 impl<'a> Renewals<'a> {
     pub fn new(keeper: &'a Keeper, opened: &'a Opened, memory: &'a Memory) -> Self {
-        Self { keeper, opened, memory, clock: opened.clock, replicas: opened.replicas, refused: false }
+        Self {
+            keeper,
+            opened,
+            memory,
+            clock: opened.clock,
+            late: Lateness::of(keeper.options.lease),
+            replicas: opened.replicas,
+            refused: false,
+        }
     }
 
     /// Renews until the partition is no longer ours to renew. `is_proven` tells whether the lock was ours at a time.
@@ -69,8 +78,12 @@ impl<'a> Renewals<'a> {
         // What is late tells the time, so that the next one is not.
         for _ in 0..2 {
             match self.try_renew(is_proven).await? {
-                Renewed::Late => {}
+                Renewed::Late => {
+                    self.late.was_late();
+                    tracing::debug!(partition = %self.keeper.partition, next = ?self.late, "a renewal came late");
+                }
                 Renewed::Yes => {
+                    self.late.was_in_time();
                     self.refused = false;
                     return Ok(());
                 }
@@ -95,12 +108,12 @@ impl<'a> Renewals<'a> {
         let sent = Instant::now();
         let proven = is_proven(sent);
         let before = self.memory.given();
-        self.memory.gives(&server.run_id, scripts.stamp.epoch, sent, options.lease);
+        self.memory.gives(&server.run_id, scripts.stamp.epoch, sent, self.late, options.lease);
         let args: Vec<Value> = vec![
             (options.lease.as_millis() as i64).into(),
             server.run_id.as_str().into(),
             server.master_replid.as_str().into(),
-            self.clock.not_after(sent).into(),
+            self.clock.not_after(sent, self.late).into(),
             if proven { 0 } else { self.replicas }.into(),
         ];
         let keys = self.keeper.keys();

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::old_lease::GivenLease;
-use super::server_clock::LATE;
+use super::server_clock::Lateness;
 use super::server_identity::ServerIdentity;
 
 /// Of one process. Another one, or this one after a panic, begins with nothing and relies on the database.
@@ -37,8 +37,8 @@ impl Memory {
     }
 
     /// A lease is about to be given or renewed by a command sent at `sent`; said before it is sent.
-    pub fn gives(&self, run_id: &str, epoch: i64, sent: Instant, lease: Duration) {
-        let given = GivenLease { run_id: run_id.to_owned(), epoch, ends: sent + LATE + lease };
+    pub fn gives(&self, run_id: &str, epoch: i64, sent: Instant, late: Lateness, lease: Duration) {
+        let given = GivenLease { run_id: run_id.to_owned(), epoch, ends: sent + late.allowed() + lease };
         self.lock().given = Some(given);
     }
 

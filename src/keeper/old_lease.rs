@@ -1,7 +1,8 @@
 //! The lease of another server, which may still be selling: waited out before a new one sells.
 //!
-//! A renewal takes effect at most [`LATE`] after it was sent, so a lease is over `LATE + lease` after the last one was
-//! sent. A keeper that this process does not know of sends them
+//! A renewal takes effect within some time after it was sent ([`Lateness`](super::server_clock::Lateness): usually 200 ms,
+//! at most a lease), so a lease is over that time and a lease after the last one was sent. A keeper that this process does
+//! not know of sends them
 //! - for [`PROOF`] after its lock was lost; and then
 //! - only while its server has the replicas that it had: it misses one within [`REPLICA_MISSED`] of its promotion, and
 //!   nobody else's server has our data.
@@ -12,7 +13,6 @@ use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 
 use super::lock::PROOF;
-use super::server_clock::LATE;
 use super::server_identity::ServerIdentity;
 
 /// After a replica's last word it counts as healthy for up to three seconds (`healthy_replicas.lua`: two whole ones, by
@@ -56,7 +56,7 @@ pub(super) fn sells_not_before(
     // On the same process the opening itself has closed what was open.
     let by_record = recorded.filter(|lease| lease.run_id != here.run_id).map(|lease| {
         let ours = given.filter(|given| given.epoch == lease.epoch);
-        let unknown = || since + PROOF.max(REPLICA_MISSED) + LATE + lease.lease;
+        let unknown = || since + PROOF.max(REPLICA_MISSED) + 2 * lease.lease;
         ours.map(|given| given.ends).or(lease.ends).unwrap_or_else(unknown)
     });
     // Also where the database has forgotten it.
@@ -157,7 +157,7 @@ mod tests {
         let said = now + Duration::from_millis(300);
         assert_eq!(sells_not_before(&server("b"), Some(&recorded("a", Some(said))), None, now), Some(said));
         let unsaid = sells_not_before(&server("b"), Some(&recorded("a", None)), None, now).unwrap();
-        assert_eq!(unsaid - now, REPLICA_MISSED + LATE + Duration::from_secs(1));
+        assert_eq!(unsaid - now, REPLICA_MISSED + Duration::from_secs(2));
         // What we gave under an older epoch says nothing of it.
         let older = GivenLease { run_id: "a".into(), epoch: 6, ends: now };
         assert_eq!(

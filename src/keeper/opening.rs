@@ -17,7 +17,7 @@ use super::lock::KeeperLock;
 use super::memory::Memory;
 use super::old_lease::{RecordedLease, sells_not_before};
 use super::open_error::OpenError;
-use super::server_clock::ServerClock;
+use super::server_clock::{Lateness, ServerClock};
 use super::server_identity::ServerIdentity;
 use super::watermark::Watermark;
 use super::{Keeper, ProgressSink, drain, rebuild};
@@ -262,7 +262,8 @@ impl Opening<'_> {
         let session = keeper.redis.session().await?;
         session.load_scripts(&scripts, &keys.meta).await?;
         crash_point!("opening_after_load");
-        memory.gives(&server.run_id, epoch, Instant::now(), lease);
+        let mut late = Lateness::of(lease);
+        memory.gives(&server.run_id, epoch, Instant::now(), late, lease);
         if !RecordedLease::write(&keeper.pool, keeper.partition, epoch, server, lease).await? {
             return Err(OpenError::OtherPostgres);
         }
@@ -276,14 +277,14 @@ impl Opening<'_> {
                 server_ms = keeper.redis_time_ms().await?;
                 continue;
             }
-            memory.gives(&server.run_id, epoch, sent, lease);
+            memory.gives(&server.run_id, epoch, sent, late, lease);
             let args: Vec<Value> = vec![
                 token.as_str().into(),
                 stamp.to_string().into(),
                 (lease.as_millis() as i64).into(),
                 server.run_id.as_str().into(),
                 server.master_replid.as_str().into(),
-                clock.not_after(sent).into(),
+                clock.not_after(sent, late).into(),
             ];
             let reply = session.run_keeper(KeeperScript::Open, vec![keys.meta.clone()], args).await?;
             let (said, now_ms, replicas): (String, i64, i64) = reply.convert().map_err(RedisError::from)?;
@@ -291,6 +292,7 @@ impl Opening<'_> {
                 crash_point!("opening_after_open");
                 return Ok((scripts, ServerClock::new(now_ms, Instant::now()), replicas));
             }
+            late.was_late();
             server_ms = now_ms;
         }
         Err(OpenError::LockLost)

@@ -76,7 +76,7 @@ async fn assert_all_stored(world: &World, acknowledged: &HashSet<String>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_stopped_and_started_during_load() {
     for partitions in [1, 4] {
-        let mut world = World::with_partitions(partitions).await;
+        let mut world = World::with_short_lease(partitions).await;
         let sale = world.open_sale("demo", &[("TEE", 1_000_000, None)]).await;
         let load = Load::start(&world.client(), &sale);
         for round in 0..3 {

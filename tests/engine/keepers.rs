@@ -67,7 +67,7 @@ impl KeeperProcess {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keeper_that_stands_still_is_evicted_and_harms_nothing_when_it_wakes() {
-    let mut world = World::new().await;
+    let mut world = World::with_short_lease(1).await;
     let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
     world.stop_node().await;
     let before = epoch(&world).await;

@@ -102,7 +102,7 @@ async fn what_redis_lost_is_rebuilt_from_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_comes_back_with_older_data_is_not_believed() {
     for partitions in [1, 4] {
-        let mut world = World::with_partitions(partitions).await;
+        let mut world = World::with_short_lease(partitions).await;
         let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
         let client = world.client();
         let early = client.claim(&sale, "alice", "early", &[("TEE", 1)]).await;
@@ -133,7 +133,7 @@ async fn a_redis_that_comes_back_with_older_data_is_not_believed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_that_only_the_log_has_are_drained_by_an_opening() {
     for partitions in [1, 4] {
-        let mut world = World::with_partitions(partitions).await;
+        let mut world = World::with_short_lease(partitions).await;
         let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
         world.drained().await;
         let block = Block::persisting(&world).await;

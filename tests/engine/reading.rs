@@ -1,5 +1,6 @@
 //! What buyers can look up.
 
+use doorbuster::config::Millis;
 use doorbuster::log::EntryId;
 use doorbuster::order_id::{Mark, OrderId};
 use doorbuster::partition::Partition;
@@ -35,7 +36,7 @@ async fn an_order_is_read_from_the_log_until_postgres_has_it() {
 /// Promise 5: "there is none" only where both who could have it were asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_cannot_be_looked_for_is_503_never_404() {
-    let mut world = World::with_own_postgres(|_| {}).await;
+    let mut world = World::with_own_postgres(|settings| settings.lease_ms = Millis::new(3_000)).await;
     let client = world.client();
     let id = OrderId::new(EntryId { ms: 1_700_000_000_000, seq: 0 }, Partition::new(0), Mark::random());
     let path = format!("/v1/orders/{id}");
@@ -110,7 +111,7 @@ async fn sales_are_shown_with_live_stock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_stock_is_null_never_zero() {
-    let mut world = World::new().await;
+    let mut world = World::with_short_lease(1).await;
     let sale = world.open_sale("demo", &[("TEE", 12, None)]).await;
     let client = world.client();
     assert_eq!(client.get("/v1/sales/demo", "alice").await.body["items"][0]["left"], 12);

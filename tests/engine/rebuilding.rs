@@ -6,7 +6,7 @@ use crate::support::{Reply, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_stock_does_not_make_an_older_redis_intact() {
-    let mut world = World::new().await;
+    let mut world = World::with_short_lease(1).await;
     let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
     let client = world.client();
     client.claim(&sale, "alice", "early", &[("TEE", 1)]).await;

@@ -17,7 +17,7 @@ async fn assert_found(client: &Client, sale: &SaleId, first: &Reply, when: &str)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_gets_its_order_back_whatever_happened_since() {
     for partitions in [1, 4] {
-        let mut world = World::with_partitions(partitions).await;
+        let mut world = World::with_short_lease(partitions).await;
         let sale = world.open_sale("demo", &[("TEE", i64::from(partitions), None)]).await;
         let client = world.client();
         let first = client.claim(&sale, "alice", "key", &[("TEE", 1)]).await;

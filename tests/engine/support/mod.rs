@@ -70,6 +70,15 @@ impl World {
         Self::with(|settings| settings.partitions = partitions).await
     }
 
+    /// As [`World::with_partitions`], for a test in which Redis becomes another process.
+    pub async fn with_short_lease(partitions: u8) -> Self {
+        Self::with(|settings| {
+            settings.partitions = partitions;
+            settings.lease_ms = Millis::new(3_000);
+        })
+        .await
+    }
+
     /// A world whose settings `change` has changed, on the shared PostgreSQL.
     pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let (postgres, number) = shared_postgres().await;
@@ -398,7 +407,8 @@ fn test_settings(redis: &PrivateRedis, postgres_url: &str) -> Settings {
     settings.trusted_buyer_header = Some("x-buyer-id".parse().unwrap());
     settings.attempts_per_second = 0;
     settings.postgres_pool_max = 8;
-    // Longer than by default: a busy machine must not make a test see an opening that it did not ask for.
-    settings.lease_ms = Millis::new(3_000);
+    // Longer than by default: a busy machine must not make a test see an opening that it did not ask for. Tests that
+    // replace Redis wait it out, and shorten it.
+    settings.lease_ms = Millis::new(10_000);
     settings
 }
