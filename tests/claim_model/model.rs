@@ -67,6 +67,7 @@ pub struct Order {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Logged {
     Order(usize),
+    Said,
     Added(usize, i64),
     Returned(usize),
 }

@@ -58,6 +58,12 @@ impl RealSale {
             Step::Publish(said) => {
                 self.version += 1;
                 prop_assert_eq!(self.publish(&said, self.version).await, self.version);
+                let last = self.partition.log().await.pop().unwrap();
+                let entry = last.decode().unwrap();
+                let is_this = matches!(&entry, LogEntry::Sale(sale) if sale.version == self.version);
+                prop_assert!(is_this, "not what was published: {:?}", entry);
+                self.log.push((last.id, entry));
+                self.model.log.push(Logged::Said);
                 self.model.said = Some(said);
             }
             Step::PublishLate(said) if self.model.said.is_some() => {
@@ -245,6 +251,7 @@ impl RealSale {
         let signed = |logged: &Logged| match logged {
             Logged::Order(number) => -of(&self.model.orders[*number].lines),
             Logged::Returned(number) => of(&self.model.orders[*number].lines),
+            Logged::Said => 0,
             Logged::Added(other, units) => i64::from(*other == sku) * units,
         };
         self.model.log.iter().map(signed).sum()
