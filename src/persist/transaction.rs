@@ -236,19 +236,29 @@ pub(super) async fn write_over_allotment(
     order: &OrderEntry,
 ) -> Result<(), WriteError> {
     let tx = begin(db, fence).await?;
+    write_over_allotment_in(&tx, fence, id, order).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// As [`write_over_allotment`], inside a transaction of [`begin`].
+async fn write_over_allotment_in(
+    tx: &Transaction<'_>,
+    fence: Fence,
+    id: EntryId,
+    order: &OrderEntry,
+) -> Result<(), WriteError> {
     let order_id = OrderId::new(id, fence.partition, order.mark);
     let mut units = Units::default();
     units.add(&order.sale, &order.lines);
-    let probe = probe_gate(&tx, fence.partition, &units).await?;
+    let probe = probe_gate(tx, fence.partition, &units).await?;
     if probe.len() == units.len() {
         // Units came back since: the order fits after all, and is written the usual way.
         return Err(WriteError::GateMoved);
     }
     let refused = |sku: &Sku| !probe.iter().any(|(_, passed)| passed == sku.as_str());
     let (reason, units) = (CancelReason::OverAllotment, anomaly::Units::ToBeReturned);
-    anomaly::write_cancelled(&tx, order_id, order, reason, units, refused).await?;
-    tx.commit().await?;
-    Ok(())
+    anomaly::write_cancelled(tx, order_id, order, reason, units, refused).await
 }
 
 /// Asks the gate without counting anything.
