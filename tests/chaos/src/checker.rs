@@ -69,7 +69,8 @@ fn acknowledged_orders(view: &View<'_>, findings: &mut Findings) {
             }
             Some(_) => {}
             None if view.dead.contains(id) => {}
-            None if view.is_destroyed(id) || view.injected.loss_is_allowed => findings.destroyed += 1,
+            None if view.is_destroyed(id) => findings.destroyed += 1,
+            None if view.injected.loss_is_allowed => findings.lost_in_failover += 1,
             None => {
                 let in_log = view.stored.in_log.contains(id);
                 // What is settled will be persisted by nobody, though the log still has it.

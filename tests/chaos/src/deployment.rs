@@ -10,13 +10,15 @@ use doorbuster::catalogue::{CatalogueStore, NewSale, SaleId};
 use doorbuster::partition::{Partition, Partitions};
 use doorbuster::postgres::{PartitionLock, connect_pool};
 use doorbuster::redis::{Keys, Redis, RedisOptions, Reply};
-use doorbuster::servers::{self, PostgresOptions, PrivatePostgres, PrivateRedis, free_port};
+use doorbuster::servers::{PrivatePostgres, free_port};
 use fred::types::Value;
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::ChaosError;
+use crate::instruments::ReplicaSet;
 use crate::node_process::{NodeOptions, NodeProcess, Role};
+use crate::storage::{Instruments, Layout, Storage};
 
 /// How long anything may take that must happen: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +46,8 @@ pub struct DeploymentOptions {
     pub redis: Vec<(String, String)>,
     /// More settings of Postgres.
     pub postgres: Vec<(String, String)>,
+    /// Which servers.
+    pub layout: Layout,
 }
 
 impl Default for DeploymentOptions {
@@ -56,6 +60,7 @@ impl Default for DeploymentOptions {
             failpoints: String::new(),
             redis: Vec::new(),
             postgres: Vec::new(),
+            layout: Layout::Single,
         }
     }
 }
@@ -64,10 +69,12 @@ impl Default for DeploymentOptions {
 pub struct Deployment {
     /// The engine's processes: first those that take claims, then those that persist.
     pub nodes: Vec<NodeProcess>,
-    /// Decides the claims.
-    pub redis: PrivateRedis,
+    /// Decides the claims: one server, unless the layout has replicas.
+    pub redis: ReplicaSet,
     /// Where orders end.
     pub postgres: PrivatePostgres,
+    /// What lies around and under them.
+    pub instruments: Instruments,
     /// How it was deployed.
     pub options: DeploymentOptions,
     store: CatalogueStore,
@@ -90,26 +97,17 @@ impl Deployment {
         let temporary = tempfile::Builder::new().prefix("doorbuster-chaos-").permissions(open).tempdir();
         let temporary = temporary.map_err(ChaosError::io("make a directory"))?;
         let dir = temporary.path().to_owned();
-        let redis = PrivateRedis::start(servers::RedisOptions {
-            data_dir: dir.join("redis"),
-            extra_args: options.redis.clone(),
-            ..Default::default()
-        });
         // A deadlock is a finding; it need not hold the run up for the usual second.
-        let mut extra_settings = vec![("deadlock_timeout".to_owned(), "100ms".to_owned())];
-        extra_settings.extend(options.postgres.clone());
-        let postgres = PrivatePostgres::start(PostgresOptions {
-            data_dir: dir.join("postgres"),
-            extra_settings,
-            ..Default::default()
-        });
-        let (redis, postgres) = (redis.await?, postgres.await?);
+        let mut postgres = vec![("deadlock_timeout".to_owned(), "100ms".to_owned())];
+        postgres.extend(options.postgres.clone());
+        let storage = Storage::start(options.layout, &dir, &options.redis, postgres).await?;
+        let Storage { redis, postgres, instruments } = storage;
         postgres.create_database(DATABASE).await?;
         let pool = connect_pool(&postgres.url(DATABASE), 4, POSTGRES_TIMEOUT)
             .map_err(|error| ChaosError::Setup(error.to_string()))?;
         let store = CatalogueStore::new(pool, POSTGRES_TIMEOUT);
-        let mut deployment =
-            Self { nodes: Vec::new(), redis, postgres, options, store, dir, temporary: Some(temporary) };
+        let (nodes, temporary) = (Vec::new(), Some(temporary));
+        let mut deployment = Self { nodes, redis, postgres, instruments, options, store, dir, temporary };
         deployment.start_nodes()?;
         deployment.all_ready().await?;
         Ok(deployment)
@@ -135,9 +133,14 @@ impl Deployment {
 
     /// Short times, so that what a fault takes is seen in seconds.
     fn settings(&self, node: &str) -> BTreeMap<String, String> {
-        let postgres_url = format!("{}?application_name={node}", self.postgres.url(DATABASE));
+        let postgres_url = self.instruments.postgres_proxy.url_through(&self.postgres.url(DATABASE));
+        let postgres_url = format!("{postgres_url}?application_name={node}");
+        let redis_url = match &self.instruments.redis_proxy {
+            Some(proxy) => proxy.url_through(&self.redis.url()),
+            None => self.redis.url(),
+        };
         let settings = [
-            ("redis_url", self.redis.url()),
+            ("redis_url", redis_url),
             ("postgres_url", postgres_url),
             ("partitions", self.options.partitions.to_string()),
             ("postgres_pool_max", "8".to_owned()),
@@ -147,8 +150,11 @@ impl Deployment {
             ("lease_ms", "3000".to_owned()),
             ("log_filter", "info".to_owned()),
         ];
-        let mut settings: BTreeMap<String, String> =
-            settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let mut settings: BTreeMap<String, String> = settings
+            .into_iter()
+            .chain(self.options.layout.settings())
+            .map(|(n, v)| (n.to_owned(), v))
+            .collect();
         settings.extend(self.options.settings.clone());
         settings
     }

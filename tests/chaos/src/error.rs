@@ -4,12 +4,17 @@ use doorbuster::catalogue::StoreError;
 use doorbuster::redis::RedisError;
 use doorbuster::servers::ServersError;
 
+use crate::instruments::InstrumentError;
+
 /// The run itself failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChaosError {
     /// A private server.
     #[error(transparent)]
     Servers(#[from] ServersError),
+    /// An instrument: also one that this machine does not permit.
+    #[error(transparent)]
+    Instrument(#[from] InstrumentError),
     /// Postgres, asked by the test itself.
     #[error("postgres: {0}")]
     Postgres(#[from] tokio_postgres::Error),
@@ -36,6 +41,11 @@ pub enum ChaosError {
 }
 
 impl ChaosError {
+    /// Whether this machine merely does not permit what was asked: that is not run, and proves nothing.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Instrument(error) if error.is_unavailable())
+    }
+
     /// For `map_err`.
     pub fn io(doing: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let doing = doing.into();

@@ -5,6 +5,7 @@ use fastrand::Rng;
 
 use crate::ChaosError;
 use crate::deployment::Deployment;
+use crate::storage::Layout;
 use crate::stored::Injected;
 
 /// Whether a fault was seen to have happened: a fault that did not fire proves nothing.
@@ -43,6 +44,11 @@ pub struct Scene {
 pub trait Fault: Send {
     /// Its name in the table, in `snake_case`.
     fn kind(&self) -> &'static str;
+
+    /// The servers that it needs.
+    fn layout(&self) -> Layout {
+        Layout::Single
+    }
 
     /// Sets up what must stand before the traffic begins.
     async fn prepare(&mut self, _deployment: &mut Deployment, _scene: &mut Scene) -> Result<(), ChaosError> {

@@ -73,6 +73,8 @@ pub struct Findings {
     pub acknowledged: u64,
     /// Of these, lost with the storage that the injector destroyed.
     pub destroyed: u64,
+    /// Of these, lost in a failover for which nobody promised more.
+    pub lost_in_failover: u64,
     /// Each broken promise, with what tells of it.
     pub broken: BTreeMap<Broken, Vec<String>>,
 }

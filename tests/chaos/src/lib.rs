@@ -16,6 +16,7 @@ pub mod instruments;
 pub mod node_process;
 pub mod report;
 pub mod runner;
+pub mod storage;
 pub mod stored;
 pub mod traffic;
 

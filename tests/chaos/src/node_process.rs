@@ -17,6 +17,8 @@ const BINARY: &str = "faulty_doorbuster";
 /// Ends the process when ours is gone: the kernel closes the pipe however we die.
 const GUARD: &str = r#"trap '' HUP INT TERM; read -r _; kill -KILL "$0""#;
 const POLL: Duration = Duration::from_millis(10);
+/// How long a command of an operator may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a node is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +144,23 @@ impl NodeProcess {
             command.env(format!("DOORBUSTER_{}", name.to_uppercase()), value);
         }
         Ok(command)
+    }
+
+    /// Runs a command of the same program with the same settings, to its end; what it printed.
+    ///
+    /// # Errors
+    /// [`ChaosError::Io`]; [`ChaosError::Setup`] with what it printed where it fails or takes a minute.
+    pub async fn command_line(&self, args: &[&str]) -> Result<String, ChaosError> {
+        let mut command = tokio::process::Command::from(self.command()?);
+        let output = command.args(args).stdin(Stdio::null()).kill_on_drop(true).output();
+        let output = tokio::time::timeout(COMMAND_TIMEOUT, output).await;
+        let output = output.map_err(|_| ChaosError::NotInTime(format!("doorbuster {args:?} ends")))?;
+        let output = output.map_err(ChaosError::io(format!("run doorbuster {args:?}")))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(ChaosError::Setup(format!("doorbuster {args:?}: {}", text(&output.stderr)))),
+        }
     }
 
     /// Its process id, while it runs.

@@ -15,6 +15,17 @@ pub struct RunReport {
     pub seed: u64,
     /// Every event, in the order in which they ran.
     pub events: Vec<EventReport>,
+    /// What this machine does not permit.
+    pub not_run: Vec<NotRun>,
+}
+
+/// A fault that was not tried: neither good nor bad.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NotRun {
+    /// The fault's kind.
+    pub kind: String,
+    /// What is missing.
+    pub reason: String,
 }
 
 /// What the events of one kind have in common.
@@ -24,6 +35,7 @@ struct Row {
     fired: u64,
     acknowledged: u64,
     destroyed: u64,
+    lost_in_failover: u64,
     broken: BTreeMap<Broken, u64>,
     first_order_ms: Vec<u64>,
     drained_ms: Vec<u64>,
@@ -48,12 +60,15 @@ impl RunReport {
         }
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        let mut header = vec!["fault", "runs", "fired", "acks", "destroyed"];
+        let mut header = vec!["fault", "runs", "fired", "acks", "destroyed", "lost in failover"];
         header.extend(Broken::ALL.map(Broken::heading));
         header.extend(["first 202 (ms)", "drained (ms)", "p99 (ms)"]);
         table.set_header(header);
         for kind in kinds {
             table.add_row(rows.remove(kind).unwrap_or_default().cells(kind));
+        }
+        for NotRun { kind, reason } in &self.not_run {
+            table.add_row([kind.clone(), format!("not run: {reason}")]);
         }
         table.to_string()
     }
@@ -81,6 +96,7 @@ impl Row {
         self.fired += u64::from(event.fired);
         self.acknowledged += event.findings.acknowledged;
         self.destroyed += event.findings.destroyed;
+        self.lost_in_failover += event.findings.lost_in_failover;
         for broken in Broken::ALL {
             *self.broken.entry(broken).or_default() += event.findings.count(broken);
         }
@@ -91,7 +107,8 @@ impl Row {
 
     fn cells(self, kind: &str) -> Vec<String> {
         let mut cells = vec![kind.to_owned()];
-        cells.extend([self.runs, self.fired, self.acknowledged, self.destroyed].map(|n| n.to_string()));
+        let counts = [self.runs, self.fired, self.acknowledged, self.destroyed, self.lost_in_failover];
+        cells.extend(counts.map(|n| n.to_string()));
         cells.extend(Broken::ALL.iter().map(|broken| self.broken.get(broken).unwrap_or(&0).to_string()));
         cells.extend([worst(&self.first_order_ms), worst(&self.drained_ms), self.p99_ms.to_string()]);
         cells

@@ -9,7 +9,8 @@ use crate::ChaosError;
 use crate::deployment::{Deployment, DeploymentOptions};
 use crate::event::{self, EventReport};
 use crate::faults;
-use crate::report::RunReport;
+use crate::report::{NotRun, RunReport};
+use crate::storage::Layout;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -28,7 +29,8 @@ pub struct Plan {
 const EVENTS_PER_DEPLOYMENT: usize = 60;
 
 impl Plan {
-    /// The kinds in the order of their events: round after round, each round all of them in an order of its own. Depends
+    /// The kinds in the order of their events: round after round, each round all of them in an order of its own,
+    /// by the servers that they need. Depends
     /// on the seed and on nothing else.
     pub fn order(&self) -> impl Iterator<Item = (u64, &str)> {
         let mut random = Rng::with_seed(self.seed);
@@ -38,6 +40,8 @@ impl Plan {
                 round = self.kinds.iter().map(String::as_str).collect();
                 if self.time.is_some() {
                     random.shuffle(&mut round);
+                    // Other servers take seconds to start: those that need the same follow each other.
+                    round.sort_by_cached_key(|kind| faults::of_kind(kind).map(|fault| fault.layout()));
                 } else {
                     round.reverse();
                 }
@@ -54,7 +58,7 @@ impl Plan {
 /// [`ChaosError`] where the run itself fails; the logs and data of the deployment are kept then.
 pub async fn run(plan: &Plan, mut tell: impl FnMut(&EventReport)) -> Result<RunReport, ChaosError> {
     let began = Instant::now();
-    let mut report = RunReport { seed: plan.seed, events: Vec::new() };
+    let mut report = RunReport { seed: plan.seed, events: Vec::new(), not_run: Vec::new() };
     let mut site: Option<Site> = None;
     for (number, (seed, kind)) in plan.order().enumerate() {
         let is_over = match plan.time {
@@ -64,12 +68,19 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(&EventReport)) -> Result<RunR
         if is_over {
             break;
         }
+        if report.not_run.iter().any(|not_run| not_run.kind == kind) {
+            continue;
+        }
         let fault = faults::of_kind(kind).ok_or_else(|| ChaosError::Setup(format!("no fault {kind:?}")))?;
-        let mut on = match site.take() {
-            Some(site) if site.events < EVENTS_PER_DEPLOYMENT => site,
-            _ => Site { deployment: Deployment::start(plan.deployment.clone()).await?, events: 0 },
+        let layout = fault.layout();
+        let mut on = match Site::with(site.take(), layout, plan).await {
+            Ok(site) => site,
+            Err(error) if error.is_unavailable() => {
+                report.not_run.push(NotRun { kind: kind.to_owned(), reason: error.to_string() });
+                continue;
+            }
+            Err(error) => return Err(error),
         };
-        on.events += 1;
         let event = match event::run(&mut on.deployment, fault, seed, &format!("sale-{number}")).await {
             Ok(event) => event,
             Err(error) => {
@@ -82,7 +93,7 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(&EventReport)) -> Result<RunR
         };
         tell(&event);
         if event.is_good() {
-            site = Some(on);
+            site = Some(on).filter(|_| layout.is_reusable());
         } else {
             // What is broken must not be laid to the next event's charge.
             eprintln!("kept: {}", on.keep().display());
@@ -98,6 +109,21 @@ struct Site {
 }
 
 impl Site {
+    /// The one at hand where it serves, else a new one.
+    async fn with(at_hand: Option<Self>, layout: Layout, plan: &Plan) -> Result<Self, ChaosError> {
+        let serves =
+            |site: &Self| site.events < EVENTS_PER_DEPLOYMENT && site.deployment.options.layout == layout;
+        let mut site = match at_hand.filter(serves) {
+            Some(site) => site,
+            None => {
+                let options = DeploymentOptions { layout, ..plan.deployment.clone() };
+                Self { deployment: Deployment::start(options).await?, events: 0 }
+            }
+        };
+        site.events += 1;
+        Ok(site)
+    }
+
     fn keep(mut self) -> PathBuf {
         self.deployment.keep().to_owned()
     }

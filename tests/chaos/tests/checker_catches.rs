@@ -16,23 +16,26 @@ const SEEDS: std::ops::RangeInclusive<u64> = 1..=4;
 
 /// What is found in events of `kind` on an engine without this protection.
 async fn found_without(protection: &str, kind: &str, wanted: &[Broken]) {
+    let failpoints = format!("{protection}=return");
+    found_with(DeploymentOptions { failpoints, ..DeploymentOptions::default() }, kind, wanted).await;
+}
+
+/// What is found in events of `kind` on a deployment that is weakened so.
+async fn found_with(weakened: DeploymentOptions, kind: &str, wanted: &[Broken]) {
     let _turn = ONE_AT_A_TIME.lock().await;
     let mut found = BTreeSet::new();
     for seed in SEEDS {
-        let failpoints = format!("{protection}=return");
-        let options = DeploymentOptions { failpoints, ..DeploymentOptions::default() };
-        let mut deployment = Deployment::start(options).await.unwrap();
         let fault = faults::of_kind(kind).unwrap();
+        let options = DeploymentOptions { layout: fault.layout(), ..weakened.clone() };
+        let mut deployment = Deployment::start(options).await.unwrap();
         let report = event::run(&mut deployment, fault, seed, "sale").await.unwrap();
-        println!("{protection}, {kind}, seed {seed}: {:#?}", report.findings);
+        println!("{kind}, seed {seed}: {:#?}", report.findings);
         found.extend(report.findings.broken.into_keys());
         if wanted.iter().any(|broken| found.contains(broken)) {
             return;
         }
     }
-    panic!(
-        "without its protection ({protection}) {kind} passes, or shows something else: {found:?}, not {wanted:?}"
-    );
+    panic!("weakened ({weakened:?}), {kind} passes, or shows something else: {found:?}, not {wanted:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,4 +69,14 @@ async fn a_key_that_is_looked_up_after_the_stock() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_stock_without_its_guard() {
     found_without("release_without_guard", "persisting_held_back", &[Broken::Leaked]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_syncs_every_second_and_loses_power() {
+    let weakened = DeploymentOptions {
+        settings: [("durability_check".to_owned(), "warn".to_owned())].into(),
+        redis: vec![("appendfsync".to_owned(), "everysec".to_owned())],
+        ..DeploymentOptions::default()
+    };
+    found_with(weakened, "redis_power_lost", &[Broken::Lost]).await;
 }

@@ -1,29 +1,41 @@
 //! The faults of the matrix.
 
+mod clock;
 mod crash_point;
 mod delivery;
+mod disk;
+mod failover;
 mod memory;
+mod network;
 mod persisting;
 mod poison;
+mod power;
 mod process;
 mod redis_data;
+mod restore;
 mod server;
 
 use crate::fault::Fault;
 
+pub use clock::{ClockStepped, Step};
 pub use crash_point::{CrashPoint, POINTS};
 pub use delivery::DeliveredTwice;
+pub use disk::DiskFull;
+pub use failover::Failover;
 pub use memory::MemoryFull;
+pub use network::{NetworkFault, Trouble};
 pub use persisting::{KilledWithBacklog, PersistingHeldBack};
 pub use poison::{DuplicateOrder, Poison};
+pub use power::PowerLost;
 pub use process::{EverythingKilled, NodeFrozen, NodeKilled, WhichNode};
 pub use redis_data::{DataLoss, Loss, OlderDump};
+pub use restore::{PostgresRestored, ReplayedTwice};
 pub use server::{Server, ServerFault, Treatment};
 
 /// Makes a fault of one kind.
 pub type Make = fn() -> Box<dyn Fault>;
 
-/// Every kind, in the order of the table; the crash points come last.
+/// Every kind, in the order of the table; those that need servers of their own come last.
 pub fn all() -> Vec<Box<dyn Fault>> {
     use {Loss as L, Server as S, Treatment as T, WhichNode as N};
     let mut faults: Vec<Box<dyn Fault>> = vec![
@@ -61,6 +73,30 @@ pub fn all() -> Vec<Box<dyn Fault>> {
     faults.push(Box::new(KilledWithBacklog));
     faults.push(Box::new(MemoryFull::default()));
     faults.extend(POINTS.iter().map(|point| Box::new(CrashPoint::new(*point)) as Box<dyn Fault>));
+    faults.push(Box::new(PostgresRestored::default()));
+    faults.push(Box::new(ReplayedTwice));
+    for server in [S::Redis, S::Postgres] {
+        faults.extend(
+            Trouble::ALL.map(|trouble| Box::new(NetworkFault::new(server, trouble)) as Box<dyn Fault>),
+        );
+    }
+    faults.extend(of_other_layouts());
+    faults
+}
+
+/// Those that need other servers, in an order in which few deployments are made.
+fn of_other_layouts() -> Vec<Box<dyn Fault>> {
+    let mut faults: Vec<Box<dyn Fault>> = Vec::new();
+    for server in [Server::Redis, Server::Postgres] {
+        faults.push(Box::new(PowerLost::new(server)));
+        faults.push(Box::new(DiskFull::new(server)));
+        faults.push(Box::new(ClockStepped::new(server, Step::Forward)));
+        faults.push(Box::new(ClockStepped::new(server, Step::Back)));
+    }
+    for loss in [failover::Loss::Killed, failover::Loss::CutOff] {
+        faults.push(Box::new(Failover::new(loss, true)));
+        faults.push(Box::new(Failover::new(loss, false)));
+    }
     faults
 }
 

@@ -132,7 +132,7 @@ impl Fault for EverythingKilled {
     }
 
     async fn inject(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
-        deployment.redis.kill().await?;
+        deployment.redis.servers[0].kill().await?;
         let mut killed = 0;
         for node in &mut deployment.nodes {
             killed += usize::from(node.kill()?);
@@ -150,7 +150,7 @@ impl Fault for EverythingKilled {
 
     async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
         deployment.postgres.restart().await?;
-        deployment.redis.restart().await?;
+        deployment.redis.servers[0].restart().await?;
         deployment.start_missing().await?;
         Ok(Evidence::not_yet())
     }

@@ -201,7 +201,7 @@ impl Fault for OlderDump {
         deployment: &mut Deployment,
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
-        let dir = deployment.dir().join("redis").join("appendonlydir");
+        let dir = deployment.redis.servers[0].data_dir().join("appendonlydir");
         self.older = read_files(&dir)?;
         tokio::time::sleep(Duration::from_millis(scene.random.u64(200..800))).await;
         // Nothing new is accepted between the look and the kill.
@@ -213,7 +213,7 @@ impl Fault for OlderDump {
         let taken = read_then_destroy(deployment, &[]).await?;
         let orders = taken.len();
         scene.injected.destroyed.extend(taken);
-        deployment.redis.kill().await?;
+        deployment.redis.servers[0].kill().await?;
         if self.keepers_frozen {
             for worker in deployment.of_role(Role::Worker) {
                 deployment.nodes[worker].freeze()?;
@@ -227,7 +227,7 @@ impl Fault for OlderDump {
         for api in apis {
             deployment.nodes[api].thaw()?;
         }
-        deployment.redis.restart().await?;
+        deployment.redis.servers[0].restart().await?;
         let what =
             format!("{} bytes of the log were gone, with {orders} orders", newer.saturating_sub(older));
         Ok(Evidence::seen(newer > older, what))

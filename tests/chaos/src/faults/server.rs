@@ -41,7 +41,7 @@ impl ServerFault {
 
     fn pid_of(&self, deployment: &Deployment) -> Option<u32> {
         match self.server {
-            Server::Redis => deployment.redis.pid(),
+            Server::Redis => deployment.redis.servers[0].pid(),
             Server::Postgres => deployment.postgres.pid(),
         }
     }
@@ -63,9 +63,9 @@ impl Fault for ServerFault {
     async fn inject(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
         self.pid = self.pid_of(deployment);
         match (self.server, self.treatment) {
-            (Server::Redis, Treatment::Killed) => deployment.redis.kill().await?,
-            (Server::Redis, Treatment::Restarted) => deployment.redis.stop().await?,
-            (Server::Redis, Treatment::Frozen) => deployment.redis.pause()?,
+            (Server::Redis, Treatment::Killed) => deployment.redis.servers[0].kill().await?,
+            (Server::Redis, Treatment::Restarted) => deployment.redis.servers[0].stop().await?,
+            (Server::Redis, Treatment::Frozen) => deployment.redis.servers[0].pause()?,
             (Server::Postgres, Treatment::Killed) => deployment.postgres.kill().await?,
             (Server::Postgres, Treatment::Restarted) => deployment.postgres.stop().await?,
             (Server::Postgres, Treatment::Frozen) => deployment.postgres.pause()?,
@@ -86,9 +86,9 @@ impl Fault for ServerFault {
 
     async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
         match (self.server, self.treatment) {
-            (Server::Redis, Treatment::Frozen) => deployment.redis.resume()?,
+            (Server::Redis, Treatment::Frozen) => deployment.redis.servers[0].resume()?,
             (Server::Postgres, Treatment::Frozen) => deployment.postgres.resume()?,
-            (Server::Redis, _) => deployment.redis.restart().await?,
+            (Server::Redis, _) => deployment.redis.servers[0].restart().await?,
             (Server::Postgres, _) => deployment.postgres.restart().await?,
         }
         Ok(Evidence::not_yet())

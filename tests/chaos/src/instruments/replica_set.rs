@@ -78,6 +78,15 @@ impl ReplicaSet {
         self.servers.iter().position(|server| address_of(server) == address)
     }
 
+    /// URL for clients: of the Sentinels, or of the first server where there are none.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut sentinels = self.sentinels.iter().map(|sentinel| local(sentinel.port()));
+        let Some(first) = sentinels.next() else { return self.servers[0].url() };
+        let others: String = sentinels.map(|other| format!("&node={other}")).collect();
+        format!("redis-sentinel://{first}?sentinelServiceName={SERVICE}{others}")
+    }
+
     /// Whom the first Sentinel that answers takes for the primary.
     ///
     /// # Errors
