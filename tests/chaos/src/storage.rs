@@ -85,7 +85,7 @@ impl Storage {
                 ..PostgresOptions::default()
             },
         );
-        let replica_options = redis_options.clone();
+        let mut replica_options = redis_options.clone();
         let (mut redis_shim, mut postgres_shim, mut island) = (None, None, None);
         let (mut replicas, mut sentinels) = (0, 0);
         match layout {
@@ -101,6 +101,7 @@ impl Storage {
                 if is_island {
                     let made = Island::make()?;
                     redis_options = made.redis(redis_options);
+                    replica_options = made.redis_outside(replica_options);
                     island = Some(made);
                 }
             }

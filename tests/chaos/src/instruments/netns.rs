@@ -22,6 +22,8 @@ pub struct Island {
     /// Our end of the pair. Interface names have at most 15 letters.
     link: String,
     address: Ipv4Addr,
+    /// Address of our end.
+    ours: Ipv4Addr,
 }
 
 impl Island {
@@ -39,13 +41,13 @@ impl Island {
         probe(INSTRUMENT, "ip", &["netns", "add", &namespace])?;
         let (ours, address) = free_subnet()?;
         // Made before the rest is tried, so that a failure below removes what is there.
-        let island = Self { namespace, link: format!("dbc{}h{number}", std::process::id()), address };
-        island.join(ours)?;
+        let island = Self { namespace, link: format!("dbc{}h{number}", std::process::id()), address, ours };
+        island.join()?;
         Ok(island)
     }
 
-    fn join(&self, ours: Ipv4Addr) -> Result<(), InstrumentError> {
-        let (ours, theirs) = (format!("{ours}/30"), format!("{}/30", self.address));
+    fn join(&self) -> Result<(), InstrumentError> {
+        let (ours, theirs) = (format!("{}/30", self.ours), format!("{}/30", self.address));
         let (link, inside) = (self.link.as_str(), self.namespace.as_str());
         probe(
             INSTRUMENT,
@@ -76,9 +78,14 @@ impl Island {
     pub fn redis(&self, mut options: RedisOptions) -> RedisOptions {
         options.launcher = self.launcher();
         options.host = Some(self.address.into());
-        // It refuses whoever does not come from loopback, unless there is a password.
-        options.extra_args.push(("protected-mode".to_owned(), "no".to_owned()));
-        options
+        open_to_others(options)
+    }
+
+    /// A Redis that lives outside, and is reached from inside as well.
+    #[must_use]
+    pub fn redis_outside(&self, mut options: RedisOptions) -> RedisOptions {
+        options.host = Some(self.ours.into());
+        open_to_others(options)
     }
 
     /// Takes the link down: no packet passes, nobody is told, everybody runs on.
@@ -105,6 +112,12 @@ impl Drop for Island {
         let _ = run(INSTRUMENT, "ip", &["link", "del", &self.link]);
         let _ = run(INSTRUMENT, "ip", &["netns", "del", &self.namespace]);
     }
+}
+
+/// It refuses whoever does not come from loopback, unless there is a password.
+fn open_to_others(mut options: RedisOptions) -> RedisOptions {
+    options.extra_args.push(("protected-mode".to_owned(), "no".to_owned()));
+    options
 }
 
 /// Our address and theirs, of a subnet that nobody on this machine uses.
