@@ -3,6 +3,7 @@
 use doorbuster::claim::ClaimError;
 use doorbuster::log::{EntryId, StockEntry};
 use doorbuster::order_id::Mark;
+use doorbuster::reconcile::{LogSample, Snapshot};
 use doorbuster::redis::{RedisError, Script, Stamp, StampedScripts};
 use fred::types::Value;
 
@@ -33,9 +34,13 @@ async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>
     let renewed = at.run(Script::Renew, vec![at.keys.meta.clone(), at.keys.log.clone()], lease).await;
     let sale = at.keys.sale(&shop.sale);
     let all = vec![at.keys.meta.clone(), sale.sale, sale.buyers, sale.causes];
+    let snapshot = Snapshot::take(&at.redis, &at.scripts, &shop.sale).await;
     let retired = at.run(Script::Retire, all, vec![]).await;
     let touched = at.run(Script::Touch, vec![at.keys.meta.clone()], vec![]).await;
+    let sample = LogSample::take(&at.redis, &at.scripts).await;
     vec![
+        (Script::Snapshot, failure(snapshot)),
+        (Script::Sample, failure(sample)),
         (Script::Survey, surveyed),
         (Script::Claim, claimed),
         (Script::ChangeStock, failure(changed)),

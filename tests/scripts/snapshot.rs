@@ -42,18 +42,20 @@ async fn what_is_pending_or_undelivered_is_not_settled() {
     let shop = Shop::open(&[("A", 10)]).await;
     let orders = shop.orders_of_one(3).await;
     let undelivered = snapshot(&shop).await.unwrap().unsettled.unwrap();
-    assert!(shop.at.opening_entry < undelivered && undelivered < orders[0], "the allotment");
+    let begun: Vec<EntryId> = shop.at.log().await.iter().map(|raw| raw.id).take(3).collect();
+    assert_eq!(begun[..2], [shop.at.opening_entry, undelivered], "the sale's definition");
+    let allotment = begun[2];
     shop.at.deliver().await;
     let late = shop.order("late", "k", &[("A", 1)]).await.entry();
     for (settled, oldest) in [
-        (vec![undelivered, orders[1]], Some(orders[0])),
+        (vec![undelivered, allotment, orders[1]], Some(orders[0])),
         (vec![orders[0]], Some(orders[2])),
         (vec![orders[2]], Some(late)),
     ] {
         shop.at.settle(&settled).await.unwrap();
         assert_eq!(snapshot(&shop).await.unwrap().unsettled, oldest);
         let sample = sample(&shop).await.unwrap();
-        assert_eq!((sample.unsettled, sample.last, sample.length), (oldest, late, 6));
+        assert_eq!((sample.unsettled, sample.last, sample.length), (oldest, late, 7));
         assert_eq!(sample.first, shop.at.opening_entry);
         assert!(!sample.is_persisted(late));
     }
