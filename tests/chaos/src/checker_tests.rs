@@ -105,6 +105,19 @@ fn what_the_injector_destroyed_is_counted_apart() {
 }
 
 #[test]
+fn what_a_failover_may_lose_is_measured_and_nothing_else_is_let_pass() {
+    let injected = Injected { loss_is_allowed: true, ..Injected::default() };
+    let history =
+        History { attempts: vec![attempt("1", 0, told("A", true)), attempt("1", 50, told("B", true))] };
+    let findings = check(&history, &at_rest_with(5, vec![order("B", "1")]), &injected);
+    assert!(findings.is_clean(), "{findings:?}");
+    assert_eq!((findings.lost_in_failover, findings.destroyed), (1, 0));
+    // Two orders of one key are two orders, failover or not.
+    let findings = check(&history, &at_rest_with(5, vec![order("A", "1"), order("B", "1")]), &injected);
+    assert_eq!(findings.count(Broken::Duplicate), 1);
+}
+
+#[test]
 fn an_order_that_nobody_asked_for_is_a_ghost() {
     assert_eq!(broken(Vec::new(), &at_rest_with(5, vec![order("A", "1")])), [Broken::Ghost]);
     let other_units = StoredOrder { lines: lines(3), ..order("A", "1") };

@@ -43,9 +43,9 @@ struct Row {
 }
 
 impl RunReport {
-    /// Whether every fault fired and every promise held.
+    /// Whether every fault fired and every promise held. Where nothing ran nothing is good.
     pub fn is_good(&self) -> bool {
-        self.events.iter().all(EventReport::is_good)
+        !self.events.is_empty() && self.events.iter().all(EventReport::is_good)
     }
 
     /// One row for each kind, in the order in which the kinds first ran. Times are the worst of the kind.
@@ -117,4 +117,17 @@ impl Row {
 
 fn worst(times: &[u64]) -> String {
     times.iter().max().map_or_else(|| "never".to_owned(), u64::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_run_is_shown_and_counts_as_nothing() {
+        let not_run = NotRun { kind: "redis_power_lost".into(), reason: "no C compiler".into() };
+        let report = RunReport { seed: 1, events: Vec::new(), not_run: vec![not_run] };
+        assert!(report.table().contains("not run: no C compiler"));
+        assert!(!report.is_good() && report.complaints().is_empty());
+    }
 }

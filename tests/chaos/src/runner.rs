@@ -65,7 +65,7 @@ pub async fn run(plan: &Plan, mut tell: impl FnMut(&EventReport)) -> Result<RunR
             Some(time) => began.elapsed() >= time,
             None => number >= plan.kinds.len(),
         };
-        if is_over {
+        if is_over || report.not_run.len() == plan.kinds.len() {
             break;
         }
         if report.not_run.iter().any(|not_run| not_run.kind == kind) {
