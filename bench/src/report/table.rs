@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::Results;
 use super::statistics::Spread;
+use crate::load::Mix;
 
 /// What is shown of a subject, in this order: (figure, head, decimals).
 const COLUMNS: [(&str, &str, usize); 12] = [
@@ -97,12 +98,11 @@ fn case_table(results: &Results, case: &str) -> String {
     table.to_string()
 }
 
+/// Of orders where all that is sent are claims, else of answers.
 fn share_of_bare(results: &Results, case: &str, subject: &str) -> String {
-    let figure = if results.median(case, subject, "accepted_per_s").is_some() {
-        "accepted_per_s"
-    } else {
-        "answers_per_s"
-    };
+    let claims_alone = results.cases.get(case).is_some_and(|case| case.mix == Mix::default());
+    let sells = results.median(case, subject, "accepted_per_s").is_some();
+    let figure = if claims_alone && sells { "accepted_per_s" } else { "answers_per_s" };
     match results.ratio(case, (subject, figure), ("bare", "answers_per_s")) {
         Some(share) if subject != "bare" => format!("{:.1} %", share.median * 100.0),
         _ => String::new(),

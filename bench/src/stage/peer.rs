@@ -11,6 +11,9 @@ use super::{
 /// The tables that all peers share.
 const SCHEMA: &str = include_str!("../../peers/schema.sql");
 
+/// How much of what npm says goes into an error.
+const NPM_LINES_MAX: usize = 10;
+
 /// A peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerKind {
@@ -138,7 +141,7 @@ impl Peer {
         match self.kind {
             PeerKind::PostgresSkipLocked => {
                 db.execute(
-                    "INSERT INTO units (sale, sku) SELECT $1, sku FROM unnest($2::text[]) sku, generate_series(1, $3)",
+                    "INSERT INTO units (sale, sku) SELECT $1, sku FROM unnest($2::text[]) sku, generate_series(1, $3::bigint)",
                     &[&id, &skus, &units],
                 )
                 .await?;
@@ -173,7 +176,10 @@ async fn install_packages(dir: &Path) -> Result<(), StageError> {
         .await
         .map_err(|source| StageError::io("start npm (run \"make bench-deps\")", source))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // The usage of npm follows; the reason stands at the beginning.
+        let errors = stderr.lines().filter(|line| line.starts_with("npm error")).take(NPM_LINES_MAX);
+        let said = errors.collect::<Vec<_>>().join("\n");
         return Err(StageError::Packages { dir: dir.to_path_buf(), said });
     }
     std::fs::write(installed, lock).map_err(|source| StageError::io("note what is installed", source))
