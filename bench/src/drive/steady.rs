@@ -100,12 +100,15 @@ async fn run(turn: &Turn<'_>, target: Target<'_>, stock: u64) -> Result<Sample, 
     let mut sample = turn.sample();
     figures(&mut sample, &measured);
     if let (Some(before), Some(after)) = (before, target.storage().await?) {
-        storage(&mut sample, &before, &after, measured.tally.accepted.count);
+        storage(&mut sample, &before, &after, measured.orders);
     }
     let mut faults = measured.faults;
     let mut seen = measured.tally;
     if turn.case.kind == Kind::Burst {
-        sample.set("sold_out_after_s", seen.last_accepted.as_secs_f64());
+        // Where a 202 is no order yet, the last unit is sold when its order is stored.
+        let sold_out =
+            if measured.orders < seen.accepted.count { measured.drained } else { seen.last_accepted };
+        sample.set("sold_out_after_s", sold_out.as_secs_f64());
         sample.set("persisted_after_s", measured.drained.as_secs_f64());
         if target.expected(&seen, stock) != stock.min(turn.case.load.claims.unwrap_or(u64::MAX)) {
             faults.push(format!("{} orders were accepted of {stock} units", seen.accepted.count));
@@ -152,10 +155,10 @@ pub(super) fn figures(sample: &mut Sample, measured: &Measured) {
     if accepted > 0 {
         sample.set("accepted", accepted as f64);
         sample.set("accepted_per_s", rate(accepted, tally.last_accepted));
-        sample.set("persisted_per_s", rate(accepted, measured.drained));
+        sample.set("persisted_per_s", rate(measured.orders, measured.drained));
         let after = measured.drained.saturating_sub(tally.last_accepted);
         sample.set("drained_after_s", after.as_secs_f64());
-        sample.processor(&measured.usage, "order", accepted);
+        sample.processor(&measured.usage, "order", measured.orders);
     } else {
         sample.processor(&measured.usage, "answer", tally.answers());
     }
