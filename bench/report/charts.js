@@ -95,7 +95,9 @@ function latency(results) {
 
 /** Processor time of an order, by component. */
 function cost(results) {
+  // In a drop nearly all the work is refusals: by the order it would say nothing.
   const cases = Object.keys(results.cases)
+    .filter((name) => results.cases[name].kind !== 'burst')
     .filter((name) => figure(results, name, 'engine', 'cpu_us_per_order') !== undefined);
   if (cases.length === 0) return undefined;
   const parts = ENGINE_PARTS
@@ -129,7 +131,10 @@ function bars(rows, unit, log) {
       type: 'bar',
       barMaxWidth: 28,
       label: { show: true, position: 'right', formatter: ({ value }) => thousands(value) },
-      data: known.map(([, value], i) => ({ value: Math.round(value), itemStyle: { color: COLOURS[i === 0 ? 0 : 5] } })),
+      data: known.map(([name, value]) => ({
+        value: Math.round(value),
+        itemStyle: { color: COLOURS[name.startsWith(LABELS.engine) ? 0 : 5] },
+      })),
     }],
   };
 }

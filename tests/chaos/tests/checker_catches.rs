@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 /// One deployment at a time: each is six processes and traffic.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 /// What depends on a moment may need another try.
-const SEEDS: std::ops::RangeInclusive<u64> = 1..=12;
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=8;
 
 /// What is found in events of `kind` on an engine without this protection.
 async fn found_without(protection: &str, kind: &str, wanted: &[Broken]) {
