@@ -135,14 +135,12 @@ async fn a_keeper_that_is_cut_off_with_its_primary_lets_the_lease_run_out() {
     let keys = Keys::new(PARTITION);
     let promoted = client_of(replica.port()).await;
     promoted.command("REPLICAOF", &keys.meta, vec!["NO".into(), "ONE".into()]).await.unwrap();
-    let second = world
-        .second_node(|settings| {
-            settings.redis_url = RedisUrl::new(&replica.url()).unwrap();
-            settings.postgres_url = doorbuster::config::PostgresUrl::new(&world.postgres_url).unwrap();
-        })
-        .await;
     let mut new_shop = Shop::at(replica.port()).await;
-    let old_sold = watch(&mut old_shop, &mut new_shop).await;
+    let second = world.second_node(|settings| {
+        settings.redis_url = RedisUrl::new(&replica.url()).unwrap();
+        settings.postgres_url = doorbuster::config::PostgresUrl::new(&world.postgres_url).unwrap();
+    });
+    let (old_sold, second) = tokio::join!(watch(&mut old_shop, &mut new_shop), second);
     assert!(old_sold > Duration::from_secs(1), "the old one was closed at once: {old_sold:?}");
     let client = Client::new(second.api.unwrap());
     world
