@@ -3,8 +3,9 @@
 -- that comes when everything is sold. Whoever may have an order, or may get one, goes on to claim.lua.
 --
 -- KEYS  1 meta   2 sale   3 buyers
--- ARGV  1 number of SKUs   then the SKUs, then the buyers
+-- ARGV  1 number of SKUs   then the SKUs, then the buyers (none where the node knows who has orders)
 -- Reply 1 the time (ms)   2 the sale's opens_at (ms)   3 why nobody may buy: N P C as in claim.lua, X not here, or ""
+--       4 how many names the hash of buyers has, ' ' (see publish_sale) among them
 --       then two for each SKU: units left, limit ("" for none)
 --       then the numbers (from 1) of the buyers who have orders
 -- Error FENCED stamp|lease
@@ -32,8 +33,8 @@ elseif now_ms < tonumber(sale[2]) then
   why = 'N'
 end
 
-local reply = { now_ms, tonumber(sale[2] or 0), why }
-for i = 4, #fields do reply[i] = sale[i] or '' end
+local reply = { now_ms, tonumber(sale[2] or 0), why, redis.call('HLEN', KEYS[3]) }
+for i = 4, #fields do reply[1 + i] = sale[i] or '' end
 for i = 2, #found do
   if found[i] then reply[#reply + 1] = i - 1 end
 end

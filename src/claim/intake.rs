@@ -12,7 +12,10 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::catalogue::SaleId;
-use crate::claim::{BATCH_LINES_MAX, Batch, Claim, ClaimError, Decider, Decision, Decisions, Survey};
+use crate::claim::buyers::KnownBuyers;
+use crate::claim::{
+    BATCH_LINES_MAX, Batch, BuyersWithOrders, Claim, ClaimError, Decider, Decision, Decisions, Survey,
+};
 use crate::faults::crash_point;
 use crate::gate::Gate;
 use crate::metrics::ClaimMetrics;
@@ -76,6 +79,7 @@ impl Intake {
                 sale,
                 backlog_max: limits.backlog_max,
                 refusing: AtomicBool::new(false),
+                known_buyers: KnownBuyers::default(),
                 metrics: metrics.clone(),
             }),
         ));
@@ -108,6 +112,7 @@ struct CallTarget {
     backlog_max: u64,
     /// The last batch was refused whole: the next one will be, most likely.
     refusing: AtomicBool,
+    known_buyers: KnownBuyers,
     metrics: ClaimMetrics,
 }
 
@@ -208,6 +213,9 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
                 let _ = one.reply.send(decision);
             }
             target.refusing.store(refusing, Ordering::Relaxed);
+            if !refusing {
+                target.known_buyers.forget();
+            }
         }
         Err(error) => {
             match &error {
@@ -222,10 +230,13 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
 }
 
 /// Refuses whom a survey can refuse, and gives back the others.
-async fn refuse(target: &CallTarget, scripts: &StampedScripts, batch: Vec<Waiting>) -> Vec<Waiting> {
-    let claims = batch.iter().map(|one| &one.claim);
+async fn refuse(
+    target: &Arc<CallTarget>,
+    scripts: &Arc<StampedScripts>,
+    batch: Vec<Waiting>,
+) -> Vec<Waiting> {
     let called = Instant::now();
-    let survey = Survey::take(claims, target.decider.redis(), scripts, &target.keys, &target.sale).await;
+    let survey = survey(target, scripts, &batch).await;
     target.metrics.survey_called(called.elapsed());
     // Without a survey the claims are decided as if there were none: that call meets the same fault, and knows it.
     let Ok(survey) = survey else { return batch };
@@ -242,6 +253,37 @@ async fn refuse(target: &CallTarget, scripts: &StampedScripts, batch: Vec<Waitin
         }
     }
     others
+}
+
+/// Looks at the sale, by the buyers' names or, where this node knows who has orders, without them.
+async fn survey(
+    target: &Arc<CallTarget>,
+    scripts: &Arc<StampedScripts>,
+    batch: &[Waiting],
+) -> Result<Survey, ClaimError> {
+    let claims = batch.iter().map(|one| &one.claim);
+    let (redis, keys, sale) = (target.decider.redis(), &target.keys, &target.sale);
+    if let Some(known) = target.known_buyers.list() {
+        if let Some(survey) = Survey::take_knowing(claims.clone(), &known, redis, scripts, keys, sale).await?
+        {
+            return Ok(survey);
+        }
+        target.known_buyers.forget();
+    }
+    let survey = Survey::take(claims, redis, scripts, keys, sale).await?;
+    if target.known_buyers.is_worth_reading(&survey) {
+        tokio::spawn(read_buyers(target.clone(), scripts.clone()));
+    }
+    Ok(survey)
+}
+
+async fn read_buyers(target: Arc<CallTarget>, scripts: Arc<StampedScripts>) {
+    let redis = target.decider.redis();
+    match BuyersWithOrders::read(redis, &scripts, &target.keys.meta, &target.sale).await {
+        Ok(Some(list)) => target.known_buyers.keep(list),
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "the buyers of a sale were not read"),
+    }
 }
 
 /// Calls the script. A refusal by the fence decided nothing, so the batch may be sent again under the stamp of a later

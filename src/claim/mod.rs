@@ -1,6 +1,7 @@
 //! A buyer's request for units, and what becomes of it.
 
 mod batch;
+mod buyers;
 mod decider;
 mod decision;
 mod digest;
@@ -10,6 +11,7 @@ mod request;
 mod survey;
 
 pub use batch::{BATCH_LINES_MAX, Batch, Decisions};
+pub use buyers::BuyersWithOrders;
 pub use decider::{Decider, ReplicaAck};
 pub use decision::{ClaimError, Decision};
 pub use digest::{digest_text, fingerprint, key_digest};

@@ -2,14 +2,15 @@
 //!
 //! Most of a flash sale's traffic comes when everything is sold. `claim.lua` is given each claim whole, since it may have
 //! to write an order; here the buyers' names are enough. Nothing is refused that `claim.lua` would not refuse in the same
-//! words: a buyer without any order has none under this key either.
+//! words: a buyer without any order has none under this key either. And where the node knows who has orders
+//! ([`BuyersWithOrders`]), not even the names are needed.
 
 use std::time::Duration;
 
 use fred::types::Value;
 
 use crate::catalogue::Sku;
-use crate::claim::{Claim, ClaimError, Decision};
+use crate::claim::{BuyersWithOrders, Claim, ClaimError, Decision};
 use crate::redis::{Keys, Redis, Reply, SaleKeys, Script, StampedScripts};
 
 use super::batch::number_skus;
@@ -21,6 +22,7 @@ pub struct Survey {
     limits: Vec<Option<i64>>,
     closed: Option<Decision>,
     here: bool,
+    names: u64,
     has_orders: Vec<bool>,
 }
 
@@ -36,15 +38,52 @@ impl Survey {
         keys: &Keys,
         sale: &SaleKeys,
     ) -> Result<Self, ClaimError> {
-        let (skus, _) = number_skus(claims.clone().flat_map(|claim| &claim.lines));
-        let mut args = Vec::with_capacity(1 + skus.len() + claims.size_hint().0);
+        Self::ask(claims.clone(), claims, redis, scripts, keys, sale).await
+    }
+
+    /// As [`Survey::take`], without asking for the buyers; `None` where others have orders by now than those `known`.
+    ///
+    /// # Errors
+    /// As [`Survey::take`].
+    pub async fn take_knowing<'a>(
+        claims: impl Iterator<Item = &'a Claim> + Clone,
+        known: &BuyersWithOrders,
+        redis: &Redis,
+        scripts: &StampedScripts,
+        keys: &Keys,
+        sale: &SaleKeys,
+    ) -> Result<Option<Self>, ClaimError> {
+        let mut survey = Self::ask(claims.clone(), std::iter::empty(), redis, scripts, keys, sale).await?;
+        if !known.are_all(&scripts.stamp, survey.names) {
+            return Ok(None);
+        }
+        survey.has_orders = claims.map(|claim| known.has(&claim.buyer)).collect();
+        Ok(Some(survey))
+    }
+
+    /// How many names Redis has for this sale: its buyers with orders, and one more.
+    pub fn names(&self) -> u64 {
+        self.names
+    }
+
+    async fn ask<'a>(
+        claims: impl Iterator<Item = &'a Claim>,
+        named: impl Iterator<Item = &'a Claim>,
+        redis: &Redis,
+        scripts: &StampedScripts,
+        keys: &Keys,
+        sale: &SaleKeys,
+    ) -> Result<Self, ClaimError> {
+        let (skus, _) = number_skus(claims.flat_map(|claim| &claim.lines));
+        let mut args = Vec::with_capacity(1 + skus.len() + named.size_hint().1.unwrap_or_default());
         args.push(Value::from(skus.len() as i64));
         args.extend(skus.iter().map(|sku| Value::from(sku.as_str())));
-        args.extend(claims.clone().map(|claim| Value::from(claim.buyer.as_str())));
+        args.extend(named.map(|claim| Value::from(claim.buyer.as_str())));
+        let buyers = args.len() - 1 - skus.len();
         let all = vec![keys.meta.clone(), sale.sale.clone(), sale.buyers.clone()];
         let reply = redis.run(scripts, Script::Survey, all, args).await?;
         let unexpected = || ClaimError::Unexpected("a survey that cannot be read".into());
-        Self::read(reply, skus, claims.count()).ok_or_else(unexpected)
+        Self::read(reply, skus, buyers).ok_or_else(unexpected)
     }
 
     fn read(reply: Reply, skus: Vec<Sku>, buyers: usize) -> Option<Self> {
@@ -60,6 +99,7 @@ impl Survey {
             "C" => Some(Decision::Closed),
             _ => None,
         };
+        let names = values.next()?.as_u64()?;
         let (mut left, mut limits) = (Vec::with_capacity(skus.len()), Vec::with_capacity(skus.len()));
         for _ in &skus {
             left.push(values.next()?.as_i64());
@@ -69,7 +109,7 @@ impl Survey {
         for number in values {
             *has_orders.get_mut(usize::try_from(number.as_u64()?).ok()?.checked_sub(1)?)? = true;
         }
-        Some(Self { here: why != "X", skus, left, limits, closed, has_orders })
+        Some(Self { here: why != "X", names, skus, left, limits, closed, has_orders })
     }
 
     /// Why claim number `index` (from 0) is refused; `None` where only `claim.lua` can tell.

@@ -21,6 +21,8 @@ pub enum Script {
     Claim,
     /// `survey.lua`
     Survey,
+    /// `buyers.lua`
+    Buyers,
     /// `settle.lua`
     Settle,
     /// `change_stock.lua`
@@ -58,9 +60,10 @@ pub enum KeeperScript {
 
 impl Script {
     /// All of them, in the order of [`StampedScripts`].
-    pub const ALL: [Script; 12] = [
+    pub const ALL: [Script; 13] = [
         Script::Claim,
         Script::Survey,
+        Script::Buyers,
         Script::Settle,
         Script::ChangeStock,
         Script::PublishSale,
@@ -77,6 +80,7 @@ impl Script {
         match self {
             Self::Claim => include_str!("../../lua/claim.lua"),
             Self::Survey => include_str!("../../lua/survey.lua"),
+            Self::Buyers => include_str!("../../lua/buyers.lua"),
             Self::Settle => include_str!("../../lua/settle.lua"),
             Self::ChangeStock => include_str!("../../lua/change_stock.lua"),
             Self::PublishSale => include_str!("../../lua/publish_sale.lua"),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use doorbuster::buyer::BuyerId;
 use doorbuster::catalogue::{SaleId, Sku};
-use doorbuster::claim::{Claim, Decision, IdempotencyKey, fingerprint, sorted_lines};
+use doorbuster::claim::{
+    BuyersWithOrders, Claim, Decision, IdempotencyKey, Survey, fingerprint, sorted_lines,
+};
 use doorbuster::log::{EntryId, LogEntry, OrderEntry, StockEntry};
 use doorbuster::order::CancelReason;
 use doorbuster::order_id::{Mark, OrderId};
@@ -30,6 +32,8 @@ pub struct RealSale {
     outcomes: Vec<Outcome>,
     /// Claims that a survey refused.
     surveyed: u32,
+    /// Who had orders before the last claims, and how many names that were.
+    knew: Option<(BuyersWithOrders, u64)>,
 }
 
 struct Change {
@@ -49,6 +53,7 @@ impl RealSale {
             changes: Vec::new(),
             outcomes: Vec::new(),
             surveyed: 0,
+            knew: None,
         }
     }
 
@@ -108,9 +113,30 @@ impl RealSale {
         Ok(())
     }
 
+    /// A node that knows who has orders refuses whom it would refuse by the names; one that knew it before somebody got the
+    /// first order notices.
+    async fn survey_without_names(&mut self, claims: &[Claim], named: &Survey) -> Result<(), TestCaseError> {
+        let known = self.partition.buyers(&self.sale).await.unwrap();
+        let survey = self.partition.survey_knowing(&self.sale, claims, &known).await.unwrap();
+        let survey = survey.ok_or_else(|| TestCaseError::fail("nobody has bought meanwhile"))?;
+        for (index, claim) in claims.iter().enumerate() {
+            let (with, without) = (named.refusal(index, claim), survey.refusal(index, claim));
+            match (&with, &without) {
+                (Some(Decision::NotYetOpen { .. }), Some(Decision::NotYetOpen { .. })) => {}
+                _ => prop_assert_eq!(with, without),
+            }
+        }
+        if let Some((earlier, names)) = self.knew.replace((known, named.names())) {
+            let survey = self.partition.survey_knowing(&self.sale, claims, &earlier).await.unwrap();
+            prop_assert_eq!(survey.is_none(), names != named.names());
+        }
+        Ok(())
+    }
+
     async fn claims(&mut self, asks: &[Ask], backlog_max: usize) -> Result<(), TestCaseError> {
         let claims: Vec<Claim> = asks.iter().map(|ask| self.claim(ask)).collect();
         let survey = self.partition.survey(&self.sale, &claims).await.unwrap();
+        self.survey_without_names(&claims, &survey).await?;
         let decisions = self.partition.decide(&self.sale, &claims, backlog_max as u64).await.unwrap();
         // Before anything of the batch has changed the sale: what the survey refuses, the script refuses so too.
         match (survey.refusal(0, &claims[0]), &decisions[0]) {

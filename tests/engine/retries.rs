@@ -89,3 +89,42 @@ async fn many_retries_at_once_make_one_order() {
         assert_eq!(world.count("SELECT count(*) FROM orders").await, 1);
     }
 }
+
+/// Once everything is sold a node keeps the list of those who have orders. A unit that comes back is sold by another node.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_knows_who_has_orders_notices_who_got_one_since() {
+    let world = World::with_partitions(1).await;
+    let sale = world.open_sale("demo", &[("TEE", 3, None)]).await;
+    let client = world.client();
+    for buyer in ["a", "b", "c"] {
+        assert_eq!(client.claim(&sale, buyer, "key", &[("TEE", 1)]).await.status, 202);
+    }
+    let mut late = 0;
+    world
+        .until("the node has read who has orders, and asks without names", || {
+            late += 1;
+            let (client, sale, buyer) = (client.clone(), sale.clone(), format!("late-{late}"));
+            let calls = world.redis_says(&["INFO", "commandstats"]);
+            async move {
+                let refused = client.claim(&sale, &buyer, "key", &[("TEE", 1)]).await;
+                assert_eq!(refused.problem(), (409, "sold-out"));
+                calls.await.contains("cmdstat_hscan")
+            }
+        })
+        .await;
+    let known = client.claim(&sale, "a", "key", &[("TEE", 1)]).await;
+    assert_eq!(known.status, 200, "{known:?}");
+    let refused = client.claim(&sale, "nobody", "key", &[("TEE", 1)]).await;
+    assert_eq!(refused.problem(), (409, "sold-out"));
+
+    world.db.execute("UPDATE sale_stock SET allotted = allotted + 1", &[]).await.unwrap();
+    world.redis_says(&["HINCRBY", &format!("{{p0}}:sale:{sale}"), "stock:TEE", "1"]).await;
+    let second = world.second_node(|_| {}).await;
+    assert!(second.wait_ready(Duration::from_secs(10)).await);
+    let elsewhere = Client::new(second.api.unwrap());
+    let first = elsewhere.claim(&sale, "dora", "key", &[("TEE", 1)]).await;
+    assert_eq!(first.status, 202, "{first:?}");
+    let again = client.claim(&sale, "dora", "key", &[("TEE", 1)]).await;
+    assert_eq!((again.status.as_u16(), again.id()), (200, first.id()), "{again:?}");
+    second.stop().await;
+}

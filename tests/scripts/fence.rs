@@ -20,6 +20,7 @@ async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>
         other => other.map(|error| error.to_string()),
     };
     let surveyed = of_claims(at.survey(&shop.sale, std::slice::from_ref(&claim)).await.err());
+    let listed = of_claims(at.buyers(&shop.sale).await.err());
     let claimed = of_claims(at.decide(&shop.sale, &[claim], NO_BACKLOG).await.err());
     let mark = Mark::random();
     let stock =
@@ -42,6 +43,7 @@ async fn run_all(shop: &Shop, at: &OpenPartition) -> Vec<(Script, Option<String>
         (Script::Snapshot, failure(snapshot)),
         (Script::Sample, failure(sample)),
         (Script::Survey, surveyed),
+        (Script::Buyers, listed),
         (Script::Claim, claimed),
         (Script::ChangeStock, failure(changed)),
         (Script::PublishSale, failure(published)),

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use doorbuster::catalogue::{SaleId, Sku};
-use doorbuster::claim::{Batch, Claim, ClaimError, Decision, Survey, digest_text, fingerprint, key_digest};
+use doorbuster::claim::{
+    Batch, BuyersWithOrders, Claim, ClaimError, Decision, Survey, digest_text, fingerprint, key_digest,
+};
 use doorbuster::log::{
     EntryId, LogEntry, OrderEntry, RawEntry, SaleEntry, StockEntry, read_entries, read_range,
 };
@@ -209,6 +211,23 @@ impl OpenPartition {
 
     pub async fn survey(&self, sale: &SaleId, claims: &[Claim]) -> Result<Survey, ClaimError> {
         Survey::take(claims.iter(), &self.redis, &self.scripts, &self.keys, &self.keys.sale(sale)).await
+    }
+
+    /// Who has orders in the sale now.
+    pub async fn buyers(&self, sale: &SaleId) -> Result<BuyersWithOrders, ClaimError> {
+        let sale = self.keys.sale(sale);
+        let read = BuyersWithOrders::read(&self.redis, &self.scripts, &self.keys.meta, &sale).await?;
+        Ok(read.expect("few enough"))
+    }
+
+    pub async fn survey_knowing(
+        &self,
+        sale: &SaleId,
+        claims: &[Claim],
+        known: &BuyersWithOrders,
+    ) -> Result<Option<Survey>, ClaimError> {
+        let sale = self.keys.sale(sale);
+        Survey::take_knowing(claims.iter(), known, &self.redis, &self.scripts, &self.keys, &sale).await
     }
 
     /// Reads everything that is new as a worker would, so that it is pending.
