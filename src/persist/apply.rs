@@ -24,7 +24,7 @@ pub async fn persist(
     batch: &[RawEntry],
     limit: Duration,
 ) -> Result<Applied, WriteError> {
-    persist_as(pool, Run { fence, foreseen: None, rehearsal: None }, batch, limit).await
+    persist_as(pool, Run { fence, all_new: true, foreseen: None, rehearsal: None }, batch, limit).await
 }
 
 /// As [`persist`], for entries of which some may have been persisted before. An entry that was set apart is left to
@@ -39,7 +39,8 @@ pub async fn persist_again(
     foreseen: &Foreseen,
     limit: Duration,
 ) -> Result<Applied, WriteError> {
-    persist_as(pool, Run { fence, foreseen: Some(foreseen), rehearsal: None }, batch, limit).await
+    persist_as(pool, Run { fence, all_new: false, foreseen: Some(foreseen), rehearsal: None }, batch, limit)
+        .await
 }
 
 /// What [`persist_again`] would do, if `before` had been persisted. Every transaction is rolled back.
@@ -54,12 +55,18 @@ pub async fn rehearse(
     foreseen: &Foreseen,
     limit: Duration,
 ) -> Result<Applied, WriteError> {
-    persist_as(pool, Run { fence, foreseen: Some(foreseen), rehearsal: Some(before) }, batch, limit).await
+    persist_as(
+        pool,
+        Run { fence, all_new: false, foreseen: Some(foreseen), rehearsal: Some(before) },
+        batch,
+        limit,
+    )
+    .await
 }
 
 async fn persist_as(
     pool: &PgPool,
-    run: Run<'_>,
+    mut run: Run<'_>,
     batch: &[RawEntry],
     limit: Duration,
 ) -> Result<Applied, WriteError> {
@@ -98,6 +105,10 @@ async fn persist_as(
         // Each transaction on its own: a batch full of bad entries takes many, and must get through in the end.
         match within(limit, transaction::write(&mut db, run, &entries[range.clone()])).await {
             Ok(written) => applied += written,
+            Err(error) if run.all_new && error.is_conflict() => {
+                run.all_new = false;
+                halves.push(range);
+            }
             Err(error) if !error.is_about_the_data() => return Err(error),
             Err(error) if range.len() == 1 => {
                 let raw = &batch[indexes[range.start]];

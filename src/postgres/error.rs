@@ -74,6 +74,11 @@ impl PgError {
         matches!(self, Self::Data(_))
     }
 
+    /// True where a row of this key is there already.
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self, Self::Data(fault) if fault.sqlstate == Some(SqlState::UNIQUE_VIOLATION))
+    }
+
     /// The name of the violated constraint.
     pub fn constraint(&self) -> Option<&str> {
         match self {
