@@ -29,7 +29,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(15);
 const PORT_ATTEMPTS: u32 = 5;
 
 /// What the engine demands before it accepts an order, and no snapshot beside the log.
-const DURABLE_SETTINGS: [(&str, &str); 9] = [
+const DURABLE_SETTINGS: [(&str, &str); 10] = [
     ("protected-mode", "yes"),
     ("daemonize", "no"),
     ("logfile", "\"\""),
@@ -38,6 +38,8 @@ const DURABLE_SETTINGS: [(&str, &str); 9] = [
     ("appendfsync", "always"),
     ("no-appendfsync-on-rewrite", "no"),
     ("maxmemory-policy", "noeviction"),
+    // At half a kilobyte for an order the default of 64 MB would rewrite the log in the middle of a sale.
+    ("auto-aof-rewrite-min-size", "1gb"),
     // A replica need not wait for others that might want the same copy.
     ("repl-diskless-sync-delay", "0"),
 ];
