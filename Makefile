@@ -58,22 +58,28 @@ lint: ## check the formatting and run clippy, warnings denied
 build: deps ## build the release binary
 	$(CARGO) build --locked --release
 
-# The benchmark runs the binaries that lie beside it. Not the whole workspace: tests/chaos would turn its feature
-# `faults` on in the engine too.
+# The benchmark runs the binaries that lie beside it. What is measured is not built with the whole workspace: tests/chaos
+# would turn its feature `faults` on in the engine too.
 BENCH_BINS = --package doorbuster --package doorbuster-bench --bins
-BENCH = $(CARGO) run --locked --package doorbuster-bench --bin bench
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 bench: deps bench-deps ## measure the headline, under ten minutes; arguments in ARGS, see bench/README.md
 	$(CARGO) build --locked --release $(BENCH_BINS)
-	$(BENCH) --release -- run --profile headline $(ARGS)
+	$(TARGET)/release/bench run --profile headline $(ARGS)
 
 bench-full: deps bench-deps ## measure every case at full length, about an hour and a half
 	$(CARGO) build --locked --release $(BENCH_BINS)
-	$(BENCH) --release -- run --profile full $(ARGS)
+	$(TARGET)/release/bench run --profile full $(ARGS)
 
-bench-smoke: deps bench-deps ## run every case for a second, to see that it works
-	$(CARGO) build --locked $(BENCH_BINS)
-	$(BENCH) -- run --profile smoke --results target/bench-smoke $(ARGS)
+# With the binaries that the tests use: what is measured in a second means nothing anyway.
+bench-smoke: deps ## run every case for a second, to see that it works
+	$(CARGO) build --locked --workspace --bins
+	@peers=; \
+	if ! { sh deploy/install-deps.sh --bench && npm ping >/dev/null 2>&1; }; then \
+		echo "bench-smoke: without the peers on Node, which need Node 20 and the registry of npm"; \
+		peers="--without bullmq-lock --without lua-bullmq"; \
+	fi; \
+	$(TARGET)/debug/bench run --profile smoke --results $(TARGET)/bench-smoke $$peers $(ARGS)
 
 bench-deps: ## install what the benchmark's peers need
 	@sh deploy/install-deps.sh --bench
