@@ -12,10 +12,11 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::head_timer::HeadTimer;
 use super::limits::HttpLimits;
 use super::response::Body;
 use super::server::Drained;
@@ -71,9 +72,8 @@ where
     pub(super) fn new(limits: HttpLimits, handler: H) -> Self {
         let header_bytes = limits.header_max_bytes.max(HttpLimits::HEADER_MIN_BYTES);
         let mut http = http1::Builder::new();
-        // Without a timer hyper silently ignores the header timeout.
-        http.timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
+        // The timer comes with each connection: without one hyper silently ignores the header timeout.
+        http.header_read_timeout(limits.header_timeout)
             .max_headers(limits.headers_max)
             .max_buf_size(header_bytes)
             .keep_alive(true)
@@ -108,7 +108,9 @@ where
             }
         });
         let mut phase = Phase::Serving;
-        let connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let mut http = self.http.clone();
+        http.timer(HeadTimer::default());
+        let connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         let driven = drive(connection, closing, self.shutdown_deadline, &requests, &mut phase);
         // Unwind-safe: the connection is dropped unused after a panic, and counts are atomic.
         match AssertUnwindSafe(driven).catch_unwind().await {

@@ -7,6 +7,7 @@
 mod bearer;
 mod body;
 mod connection;
+mod head_timer;
 mod limits;
 mod path;
 mod problem;

@@ -20,6 +20,8 @@ pub async fn orders_of_peer(peer: &Peer, sale: &str) -> Result<u64, StageError> 
 /// [`StageError`].
 pub async fn check_peer(peer: &Peer, sales: &[String], seen: &Tally) -> Result<Vec<String>, StageError> {
     let db = peer.servers.db().await?;
+    // One moment: a peer may still be at work on claims that nobody waits for any more.
+    db.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     let orders = db.query_one(&orders_sql("sale", "state = 'confirmed'"), &[&sales]).await?;
     let lines = "SELECT coalesce(sum(l.quantity), 0)::bigint FROM order_lines l JOIN orders o ON o.id = l.order_id \
                  WHERE o.sale = ANY($1)";
@@ -30,6 +32,7 @@ pub async fn check_peer(peer: &Peer, sales: &[String], seen: &Tally) -> Result<V
         _ => "SELECT sum(sold)::bigint, sum(allotted)::bigint FROM stock WHERE sale = ANY($1)",
     };
     let stock = db.query_one(stock, &[&sales]).await?;
+    db.batch_execute("COMMIT").await?;
     let stored = Stored {
         rows: orders.get::<_, i64>(0).unsigned_abs(),
         distinct: orders.get::<_, i64>(1).unsigned_abs(),

@@ -24,6 +24,8 @@ const CALLS: usize = 4;
 const CONNECTIONS: u32 = 64;
 /// Calls of redis-benchmark for each second that it may take: it knows no time, only a number.
 const CALLS_PER_SECOND: f64 = 10_000.0;
+/// Buyers that redis-benchmark draws from: as many as its int holds.
+const RANDOM_BUYERS: &str = "2000000000";
 const BACKLOG_MAX: u64 = 100_000_000;
 
 /// An open partition with a sale, and the scripts under which it is open.
@@ -124,7 +126,7 @@ pub async fn redis_benchmark(
     let calls = (CALLS_PER_SECOND * seconds).max(1000.0) as u64;
     let before = open.log_length(redis).await?;
     let mut command = Command::new("redis-benchmark");
-    command.args(["-p", &engine.servers.redis.port().to_string(), "--csv", "-r", "1000000000000"]);
+    command.args(["-p", &engine.servers.redis.port().to_string(), "--csv", "-r", RANDOM_BUYERS]);
     command.args(["-n", &calls.to_string(), "-c", &CONNECTIONS.to_string()]);
     command.args(evalsha(&open));
     let output = command
