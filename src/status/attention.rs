@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{InPostgres, InRedis, State, Status};
+use super::{Drift, InPostgres, InRedis, State, Status};
 
 /// Something that is not as it should be, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +46,15 @@ pub(super) fn find(status: &Status, lag_max: Duration) -> Vec<Attention> {
                 say(number, "Postgres has no row for it: run `doorbuster migrate`".into());
             }
             None => {}
+        }
+        if let Some(Drift::Known(drift)) = one.drift
+            && drift.drifting > 0
+        {
+            let (units, items) = (drift.units, drift.drifting);
+            say(
+                number,
+                format!("the stock of {items} item(s) drifts by {units} units: `doorbuster reconcile`"),
+            );
         }
         if let (Some(redis), Some(postgres)) = (&one.redis, &one.postgres)
             && redis.state == State::Open
@@ -105,7 +114,7 @@ fn in_postgres(postgres: &InPostgres, lag_max: Duration) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Consumer, Keeper, LogSize, Meta, PartitionStatus};
+    use super::super::{Consumer, Keeper, KnownDrift, LogSize, Meta, PartitionStatus};
     use super::*;
     use crate::log::EntryId;
 
@@ -134,7 +143,12 @@ mod tests {
             incidents: 4,
             last_incident_at: None,
         };
-        let one = PartitionStatus { partition: 0, redis: Some(redis), postgres: Some(postgres) };
+        let one = PartitionStatus {
+            partition: 0,
+            redis: Some(redis),
+            postgres: Some(postgres),
+            drift: Some(Drift::Known(KnownDrift { items: 3, ..KnownDrift::default() })),
+        };
         Status {
             partitions: vec![one],
             database: None,
@@ -177,6 +191,17 @@ mod tests {
             let found = found(change);
             assert!(found.len() == 1 && found[0].starts_with(expected), "{expected}: {found:?}");
         }
+    }
+
+    #[test]
+    fn drift_is_named_and_what_is_not_known_is_none() {
+        let mut status = healthy();
+        status.partitions[0].drift = Some(Drift::Known(KnownDrift { units: 4, drifting: 2, items: 3 }));
+        let found = find(&status, Duration::from_secs(30));
+        let text = "p0: the stock of 2 item(s) drifts by 4 units: `doorbuster reconcile`";
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [text]);
+        status.partitions[0].drift = Some(Drift::Unknown("not persisted".into()));
+        assert_eq!(find(&status, Duration::from_secs(30)), []);
     }
 
     #[test]

@@ -30,11 +30,25 @@ async fn status_tells_what_stands_and_what_wants_attention() {
         assert_eq!(redis["consumers"].as_array().unwrap().len(), 2, "{one}");
         assert!(postgres["keeper"]["pid"].as_i64().unwrap() > 0, "{one}");
         assert!(redis["log"]["entries"].as_i64().unwrap() > 1, "{one}");
+        assert_eq!(one["drift"]["known"], json!({ "units": 0, "drifting": 0, "items": 1 }), "{one}");
     }
     let table = run(&world, &["status"]).await.out;
     for word in ["PARTITION", "p1", "open", "doorbuster", "1 sales, 1 of them open", "all is well"] {
         assert!(table.contains(word), "{word}: {table}");
     }
+
+    world.redis_says(&["HINCRBY", "{p1}:sale:demo", "stock:TEE", "3"]).await;
+    let drifts = run(&world, &["status", "--json"]).await;
+    assert_eq!(drifts.code, 3, "{} {}", drifts.out, drifts.error);
+    let seen = drifts.json();
+    let known = |number: usize| seen["partitions"][number]["drift"]["known"].clone();
+    assert_eq!(known(0)["units"], 0);
+    assert_eq!(known(1), json!({ "units": 3, "drifting": 1, "items": 1 }));
+    let table = run(&world, &["status"]).await.out;
+    for word in ["DRIFT", "3 in 1 items", "p1: the stock of 1 item(s) drifts by 3 units"] {
+        assert!(table.contains(word), "{word}: {table}");
+    }
+    world.redis_says(&["HINCRBY", "{p1}:sale:demo", "stock:TEE", "-3"]).await;
 
     world.redis_says(&["XADD", "{p1}:log", "*", "order", "not an order"]).await;
     world
@@ -66,6 +80,10 @@ async fn status_tells_what_stands_and_what_wants_attention() {
     world.stop_node().await;
     let stopped = run(&world, &["status", "--json"]).await;
     assert!(stopped.code == 3 && stopped.out.contains("no keeper holds its lock"), "{}", stopped.out);
+    world.redis_says(&["HSET", "{p0}:meta", "state", "opening"]).await;
+    let closed = run(&world, &["status", "--json"]).await.json();
+    let why = closed["partitions"][0]["drift"]["unknown"].as_str().unwrap();
+    assert!(why.contains("not open"), "{closed}");
     world.redis.kill().await.unwrap();
     let away = run(&world, &["status", "--redis-timeout-ms", "300"]).await;
     assert_eq!(away.code, 1, "{}", away.out);
