@@ -12,6 +12,7 @@ mod poison;
 mod power;
 mod process;
 mod redis_data;
+mod replay_crash;
 mod restore;
 mod server;
 
@@ -29,6 +30,7 @@ pub use poison::{DuplicateOrder, Poison};
 pub use power::PowerLost;
 pub use process::{EverythingKilled, NodeFrozen, NodeKilled, WhichNode};
 pub use redis_data::{DataLoss, Loss, OlderDump};
+pub use replay_crash::{REPLAY_POINTS, ReplayCrashed};
 pub use restore::{PostgresRestored, ReplayedTwice};
 pub use server::{Server, ServerFault, Treatment};
 
@@ -75,6 +77,7 @@ pub fn all() -> Vec<Box<dyn Fault>> {
     faults.extend(POINTS.iter().map(|point| Box::new(CrashPoint::new(*point)) as Box<dyn Fault>));
     faults.push(Box::new(PostgresRestored::default()));
     faults.push(Box::new(ReplayedTwice));
+    faults.extend(REPLAY_POINTS.map(|point| Box::new(ReplayCrashed::new(point)) as Box<dyn Fault>));
     for server in [S::Redis, S::Postgres] {
         faults.extend(
             Trouble::ALL.map(|trouble| Box::new(NetworkFault::new(server, trouble)) as Box<dyn Fault>),
