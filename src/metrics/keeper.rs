@@ -107,7 +107,8 @@ impl KeeperMetrics {
             opening_failures: register.add(
                 "opening_failures",
                 &["partition", "reason"],
-                "Openings that failed and are tried again; reason: redis, postgres, durability, gap or other",
+                "Openings that failed and are tried again; reason: redis, layout, postgres, drain, durability, gap, lock, \
+                 superseded or no_partition",
                 Family::default(),
             ),
             opening_seconds: register.add(
