@@ -71,6 +71,11 @@ impl OpenError {
         }
     }
 
+    /// Whether another process may be able to open where this one is not: then the lock must be free for it.
+    pub(super) fn is_for_another_process(&self) -> bool {
+        matches!(self, Self::OtherPostgres | Self::Redis(RedisError::Layout(_)))
+    }
+
     /// The label of a metric.
     pub(super) fn reason(&self) -> &'static str {
         match self {
@@ -123,8 +128,8 @@ mod tests {
         ];
         let reasons: std::collections::BTreeSet<&str> = errors.iter().map(OpenError::reason).collect();
         assert_eq!(reasons.len(), errors.len());
-        let text = crate::metrics::Metrics::new().text();
-        let help = text.lines().find(|line| line.starts_with("# HELP doorbuster_opening_failures")).unwrap();
+        let table = crate::metrics::Metrics::new().markdown_table();
+        let help = table.lines().find(|line| line.contains("doorbuster_opening_failures")).unwrap();
         for reason in reasons {
             assert!(help.contains(reason), "{reason}: {help}");
         }

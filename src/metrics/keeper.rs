@@ -205,7 +205,7 @@ impl Sampled {
             incidents: register.add(
                 "incidents",
                 &["partition", "kind"],
-                "Incidents on record, by kind",
+                "Incidents that nobody has acknowledged, by kind",
                 Family::default(),
             ),
         }

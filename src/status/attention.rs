@@ -101,6 +101,10 @@ fn in_postgres(postgres: &InPostgres, lag_max: Duration) -> Vec<String> {
         let n = postgres.dead_letters;
         found.push(format!("{n} dead letter{}: `doorbuster dead list`", if n == 1 { "" } else { "s" }));
     }
+    if postgres.incidents > 0 {
+        let n = postgres.incidents;
+        found.push(format!("{n} incident{}: `doorbuster incidents list`", if n == 1 { "" } else { "s" }));
+    }
     let stuck = postgres.oldest_intent_ms.and_then(|age| u128::try_from(age).ok());
     if stuck.is_some_and(|age| age > lag_max.as_millis()) {
         found.push(format!(
@@ -140,7 +144,7 @@ mod tests {
             dead_letters: 0,
             intents: 1,
             oldest_intent_ms: Some(20),
-            incidents: 4,
+            incidents: 0,
             last_incident_at: None,
         };
         let one = PartitionStatus {
@@ -173,7 +177,7 @@ mod tests {
     #[test]
     fn each_thing_that_is_not_well_is_named() {
         type Change = fn(&mut InRedis, &mut InPostgres);
-        let cases: [(&str, Change); 9] = [
+        let cases: [(&str, Change); 10] = [
             ("p0: closed: it is being opened", |redis, _| redis.state = State::Opening),
             ("p0: closed: its lease", |redis, _| redis.state = State::LeaseOver),
             ("p0: closed: Redis knows nothing", |redis, _| redis.state = State::Unknown),
@@ -185,6 +189,7 @@ mod tests {
             ("p0: Redis was opened under epoch 3, Postgres knows 4", |_, postgres| postgres.epoch = 4),
             ("p0: no keeper", |_, postgres| postgres.keeper = None),
             ("p0: 1 dead letter:", |_, postgres| postgres.dead_letters = 1),
+            ("p0: 2 incidents:", |_, postgres| postgres.incidents = 2),
             ("p0: 1 change(s) of stock", |_, postgres| postgres.oldest_intent_ms = Some(31_000)),
         ];
         for (expected, change) in cases {
