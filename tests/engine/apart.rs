@@ -62,8 +62,7 @@ async fn a_worker_that_comes_late_leaves_a_dead_letter_to_its_operator() {
     let order = "00000000 0000000000000001 demo mallory k CUP:1";
     let over = "00000001 0000000000000002 demo mallory l CUP:9";
     for entry in [order, over] {
-        world.redis_says(&["XADD", "{p0}:log", "*", "order", entry]).await;
-        world.redis_says(&["HINCRBY", "{p0}:meta", "appended", "1"]).await;
+        world.append("order", entry).await;
     }
     world.drained().await;
     assert_eq!(world.count("SELECT count(*) FROM dead_letters WHERE ended_at IS NULL").await, 2);

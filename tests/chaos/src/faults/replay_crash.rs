@@ -11,6 +11,8 @@ use crate::instruments::BaseBackup;
 use crate::node_process::Role;
 
 const ORDERS: &str = "SELECT count(*) FROM orders WHERE sale_id = $1";
+/// How long the first orders may take to be in Postgres, from where they are to vanish.
+const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// Between the replay that dies and the next one: buyers go on meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -64,6 +66,10 @@ impl Fault for ReplayCrashed {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         let sale = &scene.sales[0];
+        let end = tokio::time::Instant::now() + FIRST_WITHIN;
+        while orders(deployment, sale).await? == 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         for worker in deployment.of_role(Role::Worker) {
             deployment.nodes[worker].kill()?;
         }
