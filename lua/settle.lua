@@ -5,14 +5,17 @@
 -- Guarantee: an entry lowers the backlog once, however often it is settled (only where XACK returned 1).
 -- KEYS  1 meta   2 log
 -- ARGV  1 group  2.. entry ids (at most 5000)
--- Reply the number of entries that this call settled
+-- Reply 1 the number of entries that this call settled   2 of those, how many nobody had counted as appended
 -- Error FENCED stamp|lease
 -- @include fence
 local fenced = fence(KEYS[1])
 if fenced then return fenced end
 
 local settled = redis.call('XACK', KEYS[2], unpack(ARGV))
-if settled > 0 then
-  redis.call('HINCRBY', KEYS[1], 'settled', settled)
-end
-return settled
+if settled == 0 then return { 0, 0 } end
+local all = redis.call('HINCRBY', KEYS[1], 'settled', settled)
+-- Entries that another hand wrote into the log were settled like any other, and never counted. They are now: a backlog
+-- below zero would let that many claims past backlog_max.
+local uncounted = math.max(0, all - tonumber(redis.call('HGET', KEYS[1], 'appended') or 0))
+if uncounted > 0 then redis.call('HINCRBY', KEYS[1], 'appended', uncounted) end
+return { settled, uncounted }

@@ -4,8 +4,8 @@
 //! as a script refuses it. A node of another version than the keeper first loads its own scripts, beside the keeper's
 //! marker and nowhere else: without the marker the server is not the one that was opened, whatever `meta` says.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
@@ -16,6 +16,9 @@ use crate::redis::{Keys, LAYOUT, Redis, RedisError, Script, ScriptTexts, Stamp, 
 const OPEN_POLL: Duration = Duration::from_millis(500);
 /// How often a closed one is: part of the time to the first order after a fault.
 const CLOSED_POLL: Duration = Duration::from_millis(20);
+/// How long a stamp that a script refused is not used. A refusal may come from a server that was left behind (a primary
+/// of before a failover, on a connection that has not been remade), while `meta` tells of the one that is open.
+const REFUSAL: Duration = Duration::from_secs(1);
 
 /// A partition as this process sees it.
 #[derive(Clone)]
@@ -27,13 +30,39 @@ pub struct Gate {
 
 #[derive(Default)]
 struct Doubt {
-    refused: std::sync::Mutex<Option<Stamp>>,
+    refused: std::sync::Mutex<Option<Refusal>>,
     wake: Notify,
 }
 
+/// The last word of a script about a stamp.
+#[derive(Clone, Copy)]
+struct Refusal {
+    stamp: Stamp,
+    at: Instant,
+}
+
+/// What a refusal means for a stamp.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// It was not refused.
+    Full,
+    /// It was, long enough ago to be used again where its lease runs.
+    IfLeased,
+    /// It was, a moment ago.
+    None,
+}
+
 impl Doubt {
-    fn refused(&self) -> Option<Stamp> {
-        *self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn refused(&self) -> MutexGuard<'_, Option<Refusal>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trust(&self, stamp: &Stamp) -> Trust {
+        match *self.refused() {
+            Some(refusal) if refusal.stamp == *stamp && refusal.at.elapsed() < REFUSAL => Trust::None,
+            Some(refusal) if refusal.stamp == *stamp => Trust::IfLeased,
+            _ => Trust::Full,
+        }
     }
 }
 
@@ -85,10 +114,9 @@ impl Gate {
         }
     }
 
-    /// A script refused this stamp: it is never used again.
+    /// A script refused this stamp: it is not used for a while, and then only where its lease runs.
     pub fn refused(&self, stamp: &Stamp) {
-        let mut refused = self.doubt.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *refused = Some(*stamp);
+        *self.doubt.refused() = Some(Refusal { stamp: *stamp, at: Instant::now() });
         self.doubt.wake.notify_one();
     }
 }
@@ -106,18 +134,19 @@ struct Watcher {
 struct Meta {
     stamp: Stamp,
     layout: String,
+    lease_until_ms: u64,
 }
 
 impl Watcher {
     async fn run(mut self, sender: watch::Sender<Option<Arc<StampedScripts>>>, doubt: Arc<Doubt>) {
         while !sender.is_closed() {
             let known = sender.borrow().clone();
-            let found = self.look(known, doubt.refused()).await.unwrap_or_else(|error| {
+            let found = self.look(known, &doubt).await.unwrap_or_else(|error| {
                 tracing::debug!(partition = %self.partition, %error, "the partition counts as closed");
                 None
             });
             // Looked at again: it may have been refused in the meantime.
-            let usable = found.filter(|scripts| Some(scripts.stamp) != doubt.refused());
+            let usable = found.filter(|scripts| doubt.trust(&scripts.stamp) != Trust::None);
             let is_open = usable.is_some();
             sender.send_if_modified(|seen| {
                 let changed = seen.as_ref().map(|s| s.stamp) != usable.as_ref().map(|s| s.stamp);
@@ -136,10 +165,18 @@ impl Watcher {
     async fn look(
         &mut self,
         known: Option<Arc<StampedScripts>>,
-        refused: Option<Stamp>,
+        doubt: &Doubt,
     ) -> Result<Option<Arc<StampedScripts>>, RedisError> {
-        let meta = read_meta(&self.redis, &self.keys).await?.filter(|meta| Some(meta.stamp) != refused);
-        let Some(meta) = meta else { return Ok(None) };
+        let Some(meta) = read_meta(&self.redis, &self.keys).await? else { return Ok(None) };
+        let trusted = match doubt.trust(&meta.stamp) {
+            Trust::Full => true,
+            // The time is asked last: the lease may end meanwhile, not begin.
+            Trust::IfLeased => self.now_ms().await? < meta.lease_until_ms,
+            Trust::None => false,
+        };
+        if !trusted {
+            return Ok(None);
+        }
         if meta.layout != LAYOUT {
             self.report_layout(meta.layout);
             return Ok(None);
@@ -150,6 +187,13 @@ impl Watcher {
         let scripts = StampedScripts::of(self.texts.clone(), meta.stamp);
         self.ensure_loaded(&scripts).await?;
         Ok(Some(Arc::new(scripts)))
+    }
+
+    /// The server's time, since the Unix epoch.
+    async fn now_ms(&self) -> Result<u64, RedisError> {
+        let (seconds, micros): (u64, u64) =
+            self.redis.command("TIME", &self.keys.meta, Vec::new()).await?.convert()?;
+        Ok(seconds * 1000 + micros / 1000)
     }
 
     /// Sees to it that the server knows all these scripts.
@@ -186,9 +230,14 @@ impl Watcher {
 }
 
 async fn read_meta(redis: &Redis, keys: &Keys) -> Result<Option<Meta>, RedisError> {
-    let args = vec!["state".into(), "stamp".into(), "layout".into()];
-    let reply = redis.on_key("HMGET", &keys.meta, args).await?;
-    let (state, stamp, layout): (Option<String>, Option<String>, Option<String>) = reply.convert()?;
+    type Words = (Option<String>, Option<String>, Option<String>, Option<u64>);
+    let args = vec!["state".into(), "stamp".into(), "layout".into(), "lease_until".into()];
+    let (state, stamp, layout, lease_until): Words =
+        redis.on_key("HMGET", &keys.meta, args).await?.convert()?;
     let stamp = stamp.filter(|_| state.as_deref() == Some("open")).and_then(|stamp| stamp.parse().ok());
-    Ok(stamp.map(|stamp| Meta { stamp, layout: layout.unwrap_or_default() }))
+    Ok(stamp.map(|stamp| Meta {
+        stamp,
+        layout: layout.unwrap_or_default(),
+        lease_until_ms: lease_until.unwrap_or(0),
+    }))
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::admin::{self, AdminDoor, AdminState};
 use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
@@ -26,9 +25,8 @@ use crate::postgres::{
     MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
 };
 use crate::redis::{Redis, RedisError, RedisOptions, ReplicaWait};
+use crate::supervise::supervise;
 
-/// Before a task that panicked is started again.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
 const REDIS_QUEUE_MAX: usize = 4096;
 
@@ -319,22 +317,6 @@ impl<'a> Parts<'a> {
 
     fn store(&self) -> CatalogueStore {
         CatalogueStore::new(self.pool.clone(), self.settings.postgres_timeout_ms.duration())
-    }
-}
-
-/// Runs a task until `stop`, and again where it panicked: a bug that one entry meets must not leave a partition without
-/// its keeper.
-async fn supervise<F>(what: &'static str, stop: CancellationToken, start: impl Fn() -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    // Aborted with its supervisor, where a node is dropped instead of stopped.
-    while let Err(panic) = AbortOnDropHandle::new(tokio::spawn(start())).await {
-        tracing::error!(%panic, "a {what} panicked; it is started again");
-        if stop.is_cancelled() {
-            return;
-        }
-        tokio::time::sleep(RESTART_PAUSE).await;
     }
 }
 

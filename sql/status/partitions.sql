@@ -20,6 +20,7 @@ CROSS JOIN LATERAL (
     FROM stock_intents WHERE partition = p.partition AND applied_at IS NULL
 ) i
 CROSS JOIN LATERAL (
-    SELECT count(*) AS count, max(happened_at) AS last FROM incidents WHERE partition = p.partition
+    SELECT count(*) AS count, max(happened_at) AS last FROM incidents
+    WHERE partition = p.partition AND acknowledged_at IS NULL
 ) n
 ORDER BY p.partition

@@ -6,6 +6,7 @@ mod confirm;
 mod dead;
 mod dev;
 mod error;
+mod incidents;
 mod log;
 mod migrate;
 mod rebuild;
@@ -69,6 +70,9 @@ enum Command {
     /// List, show, retry and drop entries that could not be persisted
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// List and acknowledge what went wrong although the engine went on
+    #[command(subcommand)]
+    Incidents(incidents::IncidentsCommand),
     /// Rebuild Redis from Postgres
     Rebuild(rebuild::RebuildCommand),
     /// Show the settings in effect and where each comes from, secrets masked
@@ -89,6 +93,7 @@ impl Command {
             Self::Status(command) => command.run(&effective.settings),
             Self::Log(command) => command.run(&effective.settings),
             Self::Dead(command) => command.run(&effective.settings),
+            Self::Incidents(command) => command.run(&effective.settings),
             Self::Rebuild(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }

@@ -22,12 +22,16 @@ impl Keeper {
         lock: &KeeperLock,
         memory: &Memory,
     ) -> Result<Opening<'_>, OpenError> {
-        let in_redis: Option<i64> = self
+        let (in_redis, layout): (Option<i64>, Option<String>) = self
             .redis
-            .on_key("HGET", &keys.meta, vec!["epoch".into()])
+            .on_key("HMGET", &keys.meta, vec!["epoch".into(), "layout".into()])
             .await?
             .convert()
             .map_err(RedisError::from)?;
+        // Before anything is raised: the workers of the version that wrote this go on meanwhile.
+        if let Some(layout) = layout.filter(|layout| layout != LAYOUT) {
+            return Err(RedisError::Layout(layout).into());
+        }
         let epoch = self.raise_epoch(in_redis.unwrap_or(0), lock, memory).await?;
         let token = format!("{:032x}", fastrand::u128(..));
         let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];

@@ -19,12 +19,15 @@ pub(super) struct Start {
     pub from: EntryId,
     /// Everything at or below it is in Postgres.
     pub watermark: EntryId,
+    /// An operator gives up what is missing.
+    pub accepts_gap: bool,
 }
 
 /// Persists the log from `start` to its end. Entries that are known already change nothing.
 ///
 /// # Errors
-/// [`OpenError::Gap`] where a part of the log is missing that this database has not; what stands before it is persisted.
+/// [`OpenError::Gap`] where a part of the log is missing that this database has not, and nobody has given up; what stands before
+/// it is persisted.
 pub(super) async fn drain(
     redis: &Redis,
     keys: &Keys,
@@ -47,7 +50,10 @@ pub(super) async fn drain(
             found
         });
         if let Some(gap) = gap {
-            return Err(gap);
+            if !start.accepts_gap {
+                return Err(gap);
+            }
+            tracing::warn!(partition = %fence.partition, %gap, "an operator gives these entries up");
         }
         total += persist_again(pool, fence, &batch, &foreseen, limit).await?;
     }

@@ -140,24 +140,26 @@ impl Keeper {
                 return tokio::time::sleep(RETRY).await;
             }
         };
-        self.serve(&lock, memory, stop).await;
+        let aside = self.serve(&lock, memory, stop).await;
         if lock.is_held() {
             self.end_in_order(memory).await;
         }
         drop(lock);
-        if !stop.is_cancelled() {
-            // Longer than a candidate waits between its tries.
-            tokio::time::sleep(lock::POLL + RETRY / 2).await;
+        // Longer than a candidate waits between its tries.
+        let aside = aside.max(lock::POLL + RETRY / 2);
+        tokio::select! {
+            () = tokio::time::sleep(aside) => {}
+            () = stop.cancelled() => {}
         }
     }
 
-    /// Opens, holds, opens again; until another process is better placed.
-    async fn serve(&self, lock: &KeeperLock, memory: &Memory, stop: &CancellationToken) {
+    /// Opens, holds, opens again; until another process is better placed. Answers for how long to stand aside then.
+    async fn serve(&self, lock: &KeeperLock, memory: &Memory, stop: &CancellationToken) -> Duration {
         let mut alone_since: Option<Instant> = None;
         while lock.is_held() {
             let opened = tokio::select! {
                 opened = self.open(lock, memory, OpenKind::AsNeeded, &|_| ()) => opened,
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Duration::ZERO,
             };
             let error = match opened {
                 Ok(opened) => match duties::hold(self, &opened, lock, memory, stop).await {
@@ -165,25 +167,26 @@ impl Keeper {
                         alone_since = None;
                         continue;
                     }
-                    Held::StepDown | Held::Stopped => return,
+                    Held::StepDown | Held::Stopped => return Duration::ZERO,
                 },
                 Err(error) => error,
             };
             self.metrics.keeper.opening_failed(self.partition, error.reason());
             error.report(self.partition);
-            if matches!(error, OpenError::OtherPostgres) {
-                return;
+            if error.is_for_another_process() {
+                return error.pause();
             }
             alone_since =
                 if error.is_redis_away() { alone_since.or_else(|| Some(Instant::now())) } else { None };
             if alone_since.is_some_and(|since| since.elapsed() > ALONE) {
-                return;
+                return Duration::ZERO;
             }
             tokio::select! {
                 () = tokio::time::sleep(error.pause()) => {}
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return Duration::ZERO,
             }
         }
+        Duration::ZERO
     }
 
     /// Tells the next keeper when the last lease is over, so that it need not wait for what it does not know.

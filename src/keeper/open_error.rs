@@ -71,14 +71,23 @@ impl OpenError {
         }
     }
 
+    /// Whether another process may be able to open where this one is not: then the lock must be free for it.
+    pub(super) fn is_for_another_process(&self) -> bool {
+        matches!(self, Self::OtherPostgres | Self::Redis(RedisError::Layout(_)))
+    }
+
     /// The label of a metric.
     pub(super) fn reason(&self) -> &'static str {
         match self {
+            Self::Redis(RedisError::Layout(_)) => "layout",
             Self::Redis(_) => "redis",
             Self::Postgres(_) => "postgres",
+            Self::Drain(_) => "drain",
             Self::Durability(_) => "durability",
             Self::Gap { .. } => "gap",
-            _ => "other",
+            Self::LockLost => "lock",
+            Self::OtherPostgres => "superseded",
+            Self::NoPartition => "no_partition",
         }
     }
 
@@ -96,6 +105,33 @@ impl OpenError {
                 tracing::error!(%partition, error = %self, "refuses to open");
             }
             _ => tracing::warn!(%partition, error = %self, "cannot open yet"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_failure_has_a_label_of_its_own_and_the_metric_names_it() {
+        let errors = [
+            OpenError::Redis(RedisError::Timeout),
+            OpenError::Redis(RedisError::Layout("9".into())),
+            OpenError::Postgres(PgError::Url(String::new())),
+            OpenError::Drain(WriteError::GateMoved),
+            OpenError::Durability(Vec::new()),
+            OpenError::Gap { watermark: EntryId::ZERO, first: EntryId::ZERO },
+            OpenError::LockLost,
+            OpenError::OtherPostgres,
+            OpenError::NoPartition,
+        ];
+        let reasons: std::collections::BTreeSet<&str> = errors.iter().map(OpenError::reason).collect();
+        assert_eq!(reasons.len(), errors.len());
+        let table = crate::metrics::Metrics::new().markdown_table();
+        let help = table.lines().find(|line| line.contains("doorbuster_opening_failures")).unwrap();
+        for reason in reasons {
+            assert!(help.contains(reason), "{reason}: {help}");
         }
     }
 }

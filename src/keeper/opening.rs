@@ -108,16 +108,17 @@ impl Keeper {
         let missing = opening.entries_missing().await?;
         let history = self.history(&watermark).await?;
         let verdict = judge(&history);
+        let accepts_gap = kind == (OpenKind::Rebuild { accept_gap: true });
         let from = match &verdict {
             Verdict::Intact => watermark.entry.next(),
             Verdict::Rebuild(_) => EntryId::ZERO,
-            Verdict::Refuse { .. } if kind == (OpenKind::Rebuild { accept_gap: true }) => EntryId::ZERO,
+            Verdict::Refuse { .. } if accepts_gap => EntryId::ZERO,
             Verdict::Refuse { watermark: at, first } => {
                 opening.report_lost(&watermark, missing).await?;
                 return Err(OpenError::Gap { watermark: *at, first: *first });
             }
         };
-        let start = drain::Start { from, watermark: watermark.entry };
+        let start = drain::Start { from, watermark: watermark.entry, accepts_gap };
         let limit = self.options.postgres_timeout;
         let drained = match weakened!("opening_without_drain") {
             true => Applied::default(),

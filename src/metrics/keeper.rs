@@ -107,7 +107,8 @@ impl KeeperMetrics {
             opening_failures: register.add(
                 "opening_failures",
                 &["partition", "reason"],
-                "Openings that failed and are tried again; reason: redis, postgres, durability, gap or other",
+                "Openings that failed and are tried again; reason: redis, layout, postgres, drain, durability, gap, lock, \
+                 superseded or no_partition",
                 Family::default(),
             ),
             opening_seconds: register.add(
@@ -204,7 +205,7 @@ impl Sampled {
             incidents: register.add(
                 "incidents",
                 &["partition", "kind"],
-                "Incidents on record, by kind",
+                "Incidents that nobody has acknowledged, by kind",
                 Family::default(),
             ),
         }

@@ -107,7 +107,8 @@ impl PartitionSampler {
             .await?;
         let incidents = db
             .query(
-                "SELECT kind, count(*) FROM incidents WHERE partition = $1 GROUP BY kind",
+                "SELECT kind, count(*) FILTER (WHERE acknowledged_at IS NULL) FROM incidents
+                 WHERE partition = $1 GROUP BY kind",
                 &[&partition.to_sql()],
             )
             .await?;

@@ -98,6 +98,11 @@ async fn known_orders(
     Ok(rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect())
 }
 
+/// Whether the database has this order.
+pub(super) async fn is_known(tx: &Transaction<'_>, order: OrderId) -> Result<bool, WriteError> {
+    Ok(tx.query_opt("SELECT FROM orders WHERE id = $1", &[&order.to_uuid()]).await?.is_some())
+}
+
 /// What becomes of the units of an order that is written as cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Units {

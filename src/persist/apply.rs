@@ -1,18 +1,18 @@
 //! Persists a batch whatever is in it: bad entries are found by halving and set apart, the rest goes through.
 
-use std::collections::HashSet;
 use std::time::Duration;
 
-use deadpool_postgres::Object;
+use deadpool_postgres::{Object, Transaction};
 
-use crate::log::{EntryId, LogEntry, OrderEntry, RawEntry};
+use crate::log::{LogEntry, RawEntry};
+use crate::order_id::OrderId;
 use crate::persist::anomaly::{self, Incident};
-use crate::persist::transaction::{self, Entry, Fence, Run, WriteError, begin};
-use crate::persist::{Applied, Foreseen};
+use crate::persist::transaction::{self, Entry, Fence, Hold, Run, WriteError, begin_for};
+use crate::persist::{Applied, Foreseen, ledger};
 use crate::postgres::{PgError, PgPool, within};
 
 /// Persists every entry of a batch: when it returns, each of them is an order, a ledger row, a cancelled order or
-/// a dead letter. Doing it again changes nothing.
+/// a dead letter, and only one of these. Doing it again changes nothing.
 ///
 /// # Errors
 /// [`WriteError::Superseded`], or a transient error of the database; then part of the batch may be written, and the
@@ -27,8 +27,7 @@ pub async fn persist(
     persist_as(pool, Run { fence, all_new: true, foreseen: None, rehearsal: None }, batch, limit).await
 }
 
-/// As [`persist`], for entries of which some may have been persisted before. An entry that was set apart is left to
-/// whoever ends it, although it might go through by now: its units are counted there.
+/// As [`persist`], for entries of which some may have been persisted before.
 ///
 /// # Errors
 /// As [`persist`].
@@ -72,26 +71,18 @@ async fn persist_as(
 ) -> Result<Applied, WriteError> {
     let mut db = pool.get().await.map_err(PgError::from)?;
     let mut applied = Applied::default();
-    let apart = match run.foreseen {
-        Some(_) => within(limit, set_apart_before(&db, run.fence, batch)).await?,
-        None => HashSet::new(),
-    };
     let mut entries: Vec<(usize, Entry)> = Vec::with_capacity(batch.len());
     for (index, raw) in batch.iter().enumerate() {
-        if apart.contains(&raw.id) {
-            applied.known_dead_letters += 1;
-            continue;
-        }
         if raw.is_vanished() {
-            within(limit, report_vanished(&mut db, run, raw)).await?;
+            within(limit, report_vanished(&mut db, run, raw, &mut applied)).await?;
             continue;
         }
         match raw.decode() {
             Ok(entry) => entries.push((index, (raw.id, entry))),
             Err(error) => {
-                within(limit, set_apart(&mut db, run, raw, None, &error.to_string())).await?;
-                applied.unreadable += 1;
-                applied.dead_letters += 1;
+                let apart = SetApart { raw, entry: None, error: error.to_string() };
+                let written = within(limit, apart.write(&mut db, run, &mut applied)).await?;
+                applied.unreadable += u64::from(written);
             }
         }
     }
@@ -125,27 +116,6 @@ async fn persist_as(
     Ok(applied)
 }
 
-/// Entries of the batch that are dead letters, whatever became of those.
-async fn set_apart_before(
-    db: &Object,
-    fence: Fence,
-    batch: &[RawEntry],
-) -> Result<HashSet<EntryId>, WriteError> {
-    let ids = || batch.iter().map(|entry| entry.id);
-    let (Some(first), Some(last)) = (ids().min(), ids().max()) else { return Ok(HashSet::new()) };
-    let statement = db
-        .prepare_cached(
-            "SELECT entry_ms, entry_seq FROM dead_letters
-             WHERE partition = $1 AND (entry_ms, entry_seq) >= ($2, $3) AND (entry_ms, entry_seq) <= ($4, $5)",
-        )
-        .await?;
-    let (partition, from, to) = (fence.partition.to_sql(), first, last);
-    let rows = db
-        .query(&statement, &[&partition, &from.ms_sql(), &from.seq_sql(), &to.ms_sql(), &to.seq_sql()])
-        .await?;
-    Ok(rows.iter().filter_map(|row| EntryId::from_sql(row.get(0), row.get(1))).collect())
-}
-
 /// The one entry that is to blame.
 async fn end_alone(
     db: &mut Object,
@@ -155,39 +125,90 @@ async fn end_alone(
     error: &WriteError,
     applied: &mut Applied,
 ) -> Result<(), WriteError> {
-    let order = match entry {
-        LogEntry::Order(order) => Some(order),
-        _ => None,
-    };
-    if let (WriteError::OverAllotment, Some(order)) = (error, order) {
-        if run.rehearsal.is_none() {
-            transaction::write_over_allotment(db, run.fence, raw.id, order).await?;
-        }
-        applied.over_allotment += 1;
-    } else {
-        set_apart(db, run, raw, order, &error.to_string()).await?;
-        applied.dead_letters += 1;
+    if let (WriteError::OverAllotment, LogEntry::Order(order)) = (error, entry) {
+        let written = match run.rehearsal {
+            Some(_) => true,
+            None => transaction::write_over_allotment(db, run.fence, raw.id, order).await?,
+        };
+        applied.over_allotment += u64::from(written);
+        applied.known_dead_letters += u64::from(!written);
+        return Ok(());
     }
+    let apart = SetApart { raw, entry: Some(entry), error: error.to_string() };
+    apart.write(db, run, applied).await?;
     Ok(())
 }
 
-async fn set_apart(
+/// An entry that cannot be persisted as it stands.
+struct SetApart<'a> {
+    raw: &'a RawEntry,
+    /// Where it can be read.
+    entry: Option<&'a LogEntry>,
+    error: String,
+}
+
+impl SetApart<'_> {
+    /// Sets it apart, unless somebody has done so or has persisted it: a worker that took the entry over, or one that it
+    /// was taken from, may have found it sound. Then its units are counted there, and only there. Tells whether it is a
+    /// new dead letter.
+    async fn write(&self, db: &mut Object, run: Run<'_>, applied: &mut Applied) -> Result<bool, WriteError> {
+        let hold = if run.rehearsal.is_some() { Hold::Shared } else { Hold::Alone };
+        let (tx, apart) = begin_for(db, run.fence, hold, std::iter::once(self.raw.id)).await?;
+        if !apart.is_empty() {
+            applied.known_dead_letters += 1;
+            return Ok(false);
+        }
+        if self.is_persisted(&tx, run.fence, applied).await? {
+            return Ok(false);
+        }
+        if run.rehearsal.is_none() {
+            let order = match self.entry {
+                Some(LogEntry::Order(order)) => Some(order),
+                _ => None,
+            };
+            anomaly::write_dead_letter(&tx, run.fence, self.raw, order, &self.error).await?;
+        }
+        tx.commit().await?;
+        applied.dead_letters += 1;
+        Ok(true)
+    }
+
+    async fn is_persisted(
+        &self,
+        tx: &Transaction<'_>,
+        fence: Fence,
+        applied: &mut Applied,
+    ) -> Result<bool, WriteError> {
+        let (id, partition) = (self.raw.id, fence.partition);
+        match self.entry {
+            Some(LogEntry::Order(order)) => {
+                let order = OrderId::new(id, partition, order.mark);
+                let known = anomaly::is_known(tx, order).await?;
+                applied.known_orders += u64::from(known);
+                Ok(known)
+            }
+            Some(LogEntry::Allotment(_) | LogEntry::Return { .. }) => {
+                let rows = ledger::rows_of(tx, partition, id).await?;
+                applied.known_ledger_rows += rows;
+                Ok(rows > 0)
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+async fn report_vanished(
     db: &mut Object,
     run: Run<'_>,
-    raw: &RawEntry,
-    order: Option<&OrderEntry>,
-    error: &str,
+    entry: &RawEntry,
+    applied: &mut Applied,
 ) -> Result<(), WriteError> {
-    let tx = begin(db, run.fence).await?;
-    if run.rehearsal.is_none() {
-        anomaly::write_dead_letter(&tx, run.fence, raw, order, error).await?;
+    let partition = run.fence.partition;
+    let (tx, apart) = begin_for(db, run.fence, Hold::Shared, std::iter::once(entry.id)).await?;
+    if !apart.is_empty() {
+        applied.known_dead_letters += 1;
+        return Ok(());
     }
-    tx.commit().await?;
-    Ok(())
-}
-
-async fn report_vanished(db: &mut Object, run: Run<'_>, entry: &RawEntry) -> Result<(), WriteError> {
-    let (tx, partition) = (begin(db, run.fence).await?, run.fence.partition);
     let subject = format!("{partition} {}", entry.id);
     let detail = "pending, but deleted from the log";
     anomaly::raise(&tx, Incident::EntryVanished, partition, &subject, detail).await?;

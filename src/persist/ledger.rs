@@ -50,7 +50,10 @@ pub(super) async fn write_return(
     let written = write_rows(tx, partition, id, stock, applied).await?;
     if written.new_rows > 0 {
         applied.cancelled += anomaly::cancel_replayed(tx, order, reason, stock).await?;
-        if run.rehearsal.is_some() && !reason.is_found_by_persisting() && !is_known(tx, order).await? {
+        if run.rehearsal.is_some()
+            && !reason.is_found_by_persisting()
+            && !anomaly::is_known(tx, order).await?
+        {
             // An earlier batch would have written it.
             applied.cancelled += 1;
         }
@@ -62,8 +65,15 @@ pub(super) async fn write_return(
     Ok(())
 }
 
-async fn is_known(tx: &Transaction<'_>, order: OrderId) -> Result<bool, WriteError> {
-    Ok(tx.query_opt("SELECT FROM orders WHERE id = $1", &[&order.to_uuid()]).await?.is_some())
+/// How many rows an entry has in the ledger.
+pub(super) async fn rows_of(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+) -> Result<u64, WriteError> {
+    let count = "SELECT count(*) FROM stock_ledger WHERE partition = $1 AND entry_ms = $2 AND entry_seq = $3";
+    let row = tx.query_one(count, &[&partition.to_sql(), &id.ms_sql(), &id.seq_sql()]).await?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
 }
 
 struct Written {

@@ -1,5 +1,6 @@
 //! One transaction: a batch of log entries becomes rows, or nothing does.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
@@ -103,25 +104,69 @@ pub type Entry = (EntryId, LogEntry);
 const EPOCH: &str =
     "SELECT epoch, coalesce(postgres = postgres_identity(), true) FROM partitions WHERE partition = $1";
 
+/// Entries that were set apart, whatever became of them since.
+const APART: &str = "SELECT entry_ms, entry_seq FROM dead_letters
+    WHERE partition = $1 AND (entry_ms, entry_seq) >= ($2, $3) AND (entry_ms, entry_seq) <= ($4, $5)";
+
+/// How a transaction holds the partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Beside others that persist.
+    Shared,
+    /// While nobody else persists: whoever sets an entry apart must see whether another worker has written it, and no
+    /// other worker may be about to.
+    Alone,
+}
+
+impl Hold {
+    fn statement(self) -> &'static str {
+        match self {
+            Self::Shared => "SELECT pg_advisory_xact_lock_shared($1, $2)",
+            Self::Alone => "SELECT pg_advisory_xact_lock($1, $2)",
+        }
+    }
+}
+
 /// Begins a persisting transaction: shares the partition's lock and checks the epoch.
 ///
 /// # Errors
 /// [`WriteError::Superseded`], or the database.
 pub(crate) async fn begin<'a>(db: &'a mut Object, fence: Fence) -> Result<Transaction<'a>, WriteError> {
+    Ok(begin_for(db, fence, Hold::Shared, std::iter::empty()).await?.0)
+}
+
+/// As [`begin`], and tells which of these entries were set apart: their units are counted there.
+pub(super) async fn begin_for<'a>(
+    db: &'a mut Object,
+    fence: Fence,
+    hold: Hold,
+    entries: impl Iterator<Item = EntryId> + Clone,
+) -> Result<(Transaction<'a>, HashSet<EntryId>), WriteError> {
     let tx = db.transaction().await?;
-    let lock = tx.prepare_cached("SELECT pg_advisory_xact_lock_shared($1, $2)").await?;
+    let lock = tx.prepare_cached(hold.statement()).await?;
     let epoch = tx.prepare_cached(EPOCH).await?;
+    let apart = tx.prepare_cached(APART).await?;
     let (class, partition) = (PartitionLock::Persist.class(), fence.partition.to_sql());
     let number = i32::from(partition);
-    // Two statements, sent together: the second has a snapshot taken after the lock.
+    // Statements that are sent together: those behind the lock have snapshots taken after it.
     let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
     let epoch_of: [&(dyn ToSql + Sync); 1] = [&partition];
-    let (_, row) = tokio::try_join!(tx.execute(&lock, &lock_keys), tx.query_one(&epoch, &epoch_of))?;
+    let (first, last) =
+        (entries.clone().min().unwrap_or(EntryId::ZERO), entries.max().unwrap_or(EntryId::ZERO));
+    let ends = [first.ms_sql(), first.seq_sql(), last.ms_sql(), last.seq_sql()];
+    let apart_among: [&(dyn ToSql + Sync); 5] = [&partition, &ends[0], &ends[1], &ends[2], &ends[3]];
+    let (_, row, apart) = tokio::try_join!(
+        tx.execute(&lock, &lock_keys),
+        tx.query_one(&epoch, &epoch_of),
+        tx.query(&apart, &apart_among)
+    )?;
     match (row.get::<_, i64>(0), row.get::<_, bool>(1) || !fence.at_opened) {
-        (epoch, true) if epoch == fence.epoch => Ok(tx),
-        (epoch, true) => Err(WriteError::Superseded(epoch)),
-        (_, false) => Err(WriteError::OtherPostgres),
+        (epoch, true) if epoch == fence.epoch => {}
+        (epoch, true) => return Err(WriteError::Superseded(epoch)),
+        (_, false) => return Err(WriteError::OtherPostgres),
     }
+    let apart = apart.iter().filter_map(|row| EntryId::from_sql(row.get(0), row.get(1))).collect();
+    Ok((tx, apart))
 }
 
 /// Under what entries are written.
@@ -136,16 +181,22 @@ pub(super) struct Run<'a> {
     pub rehearsal: Option<&'a [Entry]>,
 }
 
-/// Writes all entries, or none.
+/// Writes all entries, or none. One that was set apart is left to whoever ends it, although it might go through by now.
 ///
 /// # Errors
 /// [`WriteError`]; then nothing was written.
 pub(super) async fn write(db: &mut Object, run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
-    let tx = begin(db, run.fence).await?;
+    let ids = entries.iter().map(|(id, _)| *id);
+    let (tx, apart) = begin_for(db, run.fence, Hold::Shared, ids).await?;
+    let mut entries = Cow::Borrowed(entries);
+    if !apart.is_empty() {
+        entries.to_mut().retain(|(id, _)| !apart.contains(id));
+    }
     if let Some(before) = run.rehearsal {
         apply(&tx, run, before).await?;
     }
-    let applied = apply(&tx, run, entries).await?;
+    let mut applied = apply(&tx, run, &entries).await?;
+    applied.known_dead_letters += apart.len() as u64;
     crash_point!("persist_before_commit");
     match run.rehearsal {
         Some(_) => tx.rollback().await?,
@@ -280,16 +331,20 @@ pub(super) async fn passed_gate(
 }
 
 /// Writes the one order that the gate refuses: cancelled, its refused lines marked, its other units to be returned.
+/// `false` where it was set apart meanwhile.
 pub(super) async fn write_over_allotment(
     db: &mut Object,
     fence: Fence,
     id: EntryId,
     order: &OrderEntry,
-) -> Result<(), WriteError> {
-    let tx = begin(db, fence).await?;
+) -> Result<bool, WriteError> {
+    let (tx, apart) = begin_for(db, fence, Hold::Shared, std::iter::once(id)).await?;
+    if !apart.is_empty() {
+        return Ok(false);
+    }
     write_over_allotment_in(&tx, fence, id, order).await?;
     tx.commit().await?;
-    Ok(())
+    Ok(true)
 }
 
 /// As [`write_over_allotment`], inside a transaction of [`begin`].

@@ -249,7 +249,13 @@ impl PersistWorker {
         let both = vec![keys.meta.clone(), keys.log.clone()];
         let settled = self.redis.run(scripts, Script::Settle, both, args).await;
         self.metrics.settled(settled.is_ok(), begun.elapsed());
-        settled?;
+        let (_, uncounted): (u64, u64) = settled?.convert()?;
+        if uncounted > 0 {
+            tracing::warn!(
+                partition = %scripts.stamp.partition, entries = uncounted,
+                "the log held entries that no script has written: somebody added them by hand",
+            );
+        }
         Ok(())
     }
 }

@@ -9,7 +9,8 @@ use crate::partition::Partition;
 /// The consumer group of the persist workers.
 pub const GROUP: &str = "persist";
 
-/// The version of everything below and of what is stored there. Unlike versions do not mix: the keeper refuses.
+/// The version of everything below and of what is stored there, the log's entries included: another one wherever the
+/// version before could not read what is written. Unlike versions do not mix: the keeper refuses.
 pub const LAYOUT: &str = "1";
 
 /// The keys of one partition.

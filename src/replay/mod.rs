@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::faults::crash_point;
 use crate::keeper::Watermark;
 use crate::log::{EntryId, LogEntry, LogRange, RawEntry, last_generated, read_range};
 use crate::partition::Partition;
@@ -127,6 +128,7 @@ impl Replay<'_> {
         let from = asked_from.max(first.id);
         // To the log's end, also where the range ends before it: what is foreseen stands behind its order.
         let foreseen = Foreseen::read(self.redis, &keys, from).await?;
+        crash_point!("replay_after_foreseen");
         let mut before: Vec<Entry> = Vec::new();
         let mut next = from;
         while next <= to {
@@ -138,6 +140,7 @@ impl Replay<'_> {
             batch.retain(|entry| entry.id <= to);
             let Some(last) = batch.last().map(|entry| entry.id) else { break };
             let applied = self.persist(&batch, &before, &foreseen).await?;
+            crash_point!("replay_after_batch");
             if self.dry_run && applied.dead_letters == 0 {
                 before.extend(batch.iter().filter_map(new_foundation));
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{InPostgres, InRedis, State, Status};
+use super::{Drift, InPostgres, InRedis, State, Status};
 
 /// Something that is not as it should be, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,6 +46,15 @@ pub(super) fn find(status: &Status, lag_max: Duration) -> Vec<Attention> {
                 say(number, "Postgres has no row for it: run `doorbuster migrate`".into());
             }
             None => {}
+        }
+        if let Some(Drift::Known(drift)) = one.drift
+            && drift.drifting > 0
+        {
+            let (units, items) = (drift.units, drift.drifting);
+            say(
+                number,
+                format!("the stock of {items} item(s) drifts by {units} units: `doorbuster reconcile`"),
+            );
         }
         if let (Some(redis), Some(postgres)) = (&one.redis, &one.postgres)
             && redis.state == State::Open
@@ -92,6 +101,10 @@ fn in_postgres(postgres: &InPostgres, lag_max: Duration) -> Vec<String> {
         let n = postgres.dead_letters;
         found.push(format!("{n} dead letter{}: `doorbuster dead list`", if n == 1 { "" } else { "s" }));
     }
+    if postgres.incidents > 0 {
+        let n = postgres.incidents;
+        found.push(format!("{n} incident{}: `doorbuster incidents list`", if n == 1 { "" } else { "s" }));
+    }
     let stuck = postgres.oldest_intent_ms.and_then(|age| u128::try_from(age).ok());
     if stuck.is_some_and(|age| age > lag_max.as_millis()) {
         found.push(format!(
@@ -105,7 +118,7 @@ fn in_postgres(postgres: &InPostgres, lag_max: Duration) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Consumer, Keeper, LogSize, Meta, PartitionStatus};
+    use super::super::{Consumer, Keeper, KnownDrift, LogSize, Meta, PartitionStatus};
     use super::*;
     use crate::log::EntryId;
 
@@ -131,10 +144,15 @@ mod tests {
             dead_letters: 0,
             intents: 1,
             oldest_intent_ms: Some(20),
-            incidents: 4,
+            incidents: 0,
             last_incident_at: None,
         };
-        let one = PartitionStatus { partition: 0, redis: Some(redis), postgres: Some(postgres) };
+        let one = PartitionStatus {
+            partition: 0,
+            redis: Some(redis),
+            postgres: Some(postgres),
+            drift: Some(Drift::Known(KnownDrift { items: 3, ..KnownDrift::default() })),
+        };
         Status {
             partitions: vec![one],
             database: None,
@@ -159,7 +177,7 @@ mod tests {
     #[test]
     fn each_thing_that_is_not_well_is_named() {
         type Change = fn(&mut InRedis, &mut InPostgres);
-        let cases: [(&str, Change); 9] = [
+        let cases: [(&str, Change); 10] = [
             ("p0: closed: it is being opened", |redis, _| redis.state = State::Opening),
             ("p0: closed: its lease", |redis, _| redis.state = State::LeaseOver),
             ("p0: closed: Redis knows nothing", |redis, _| redis.state = State::Unknown),
@@ -171,12 +189,24 @@ mod tests {
             ("p0: Redis was opened under epoch 3, Postgres knows 4", |_, postgres| postgres.epoch = 4),
             ("p0: no keeper", |_, postgres| postgres.keeper = None),
             ("p0: 1 dead letter:", |_, postgres| postgres.dead_letters = 1),
+            ("p0: 2 incidents:", |_, postgres| postgres.incidents = 2),
             ("p0: 1 change(s) of stock", |_, postgres| postgres.oldest_intent_ms = Some(31_000)),
         ];
         for (expected, change) in cases {
             let found = found(change);
             assert!(found.len() == 1 && found[0].starts_with(expected), "{expected}: {found:?}");
         }
+    }
+
+    #[test]
+    fn drift_is_named_and_what_is_not_known_is_none() {
+        let mut status = healthy();
+        status.partitions[0].drift = Some(Drift::Known(KnownDrift { units: 4, drifting: 2, items: 3 }));
+        let found = find(&status, Duration::from_secs(30));
+        let text = "p0: the stock of 2 item(s) drifts by 4 units: `doorbuster reconcile`";
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [text]);
+        status.partitions[0].drift = Some(Drift::Unknown("not persisted".into()));
+        assert_eq!(find(&status, Duration::from_secs(30)), []);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! How the engine stands, seen from outside: what Redis and Postgres say of each partition.
 
 mod attention;
+mod drift;
 mod postgres;
 mod redis;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::Serialize;
 
 use crate::partition::Partition;
@@ -13,6 +15,7 @@ use crate::postgres::{PgPool, within};
 use crate::redis::{Redis, RedisError};
 
 pub use attention::Attention;
+pub use drift::{Drift, KnownDrift};
 pub use postgres::{InDatabase, InPostgres, Keeper};
 pub use redis::{Consumer, InRedis, LogSize, Meta, State};
 
@@ -40,6 +43,8 @@ pub struct PartitionStatus {
     pub redis: Option<InRedis>,
     /// `None` while Postgres does not answer, or where it has no row for the partition.
     pub postgres: Option<InPostgres>,
+    /// Redis held against Postgres; `None` while one of them does not answer.
+    pub drift: Option<Drift>,
 }
 
 impl Status {
@@ -83,11 +88,26 @@ impl Status {
                     .iter()
                     .find(|(number, _)| *number == partition)
                     .map(|(_, found)| found.clone()),
+                drift: None,
             })
             .collect();
         let mut status = Self { partitions, database, redis_error, postgres_error, attention: Vec::new() };
+        if status.is_complete() {
+            status.ask_drift(redis, pool, limit).await;
+        }
         status.attention = attention::find(&status, lag_max);
         status
+    }
+
+    /// All partitions at once: each takes its time where its log is not persisted yet.
+    async fn ask_drift(&mut self, redis: &Redis, pool: &PgPool, limit: Duration) {
+        let asked = self.partitions.iter().map(|one| async {
+            let open = one.redis.as_ref().filter(|redis| redis.state == State::Open);
+            let stamp = open.and_then(|redis| redis.meta.stamp.as_deref());
+            drift::ask(redis, pool, (Partition::new(one.partition), stamp), limit).await
+        });
+        let found = join_all(asked).await;
+        self.partitions.iter_mut().zip(found).for_each(|(one, drift)| one.drift = Some(drift));
     }
 
     /// Whether both servers have answered.

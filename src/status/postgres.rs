@@ -29,9 +29,9 @@ pub struct InPostgres {
     pub intents: i64,
     /// Age of the oldest of them.
     pub oldest_intent_ms: Option<i64>,
-    /// What has happened although the engine went on, since ever.
+    /// What has happened although the engine went on, and nobody has acknowledged.
     pub incidents: i64,
-    /// When the last of it was.
+    /// When the last of that was.
     pub last_incident_at: Option<Timestamp>,
 }
 

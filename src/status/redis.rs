@@ -147,7 +147,8 @@ async fn read_meta(redis: &Redis, key: &Key, now_ms: u64) -> Result<Meta, RedisE
         stamp,
         lease_left_ms: number(lease_until).map(|until| until.saturating_sub(now_ms)),
         word: state.unwrap_or_default(),
-        backlog: number(appended).unwrap_or(0) - number(settled).unwrap_or(0),
+        // Between an entry of another hand and its settling (settle.lua).
+        backlog: (number(appended).unwrap_or(0) - number(settled).unwrap_or(0)).max(0),
     })
 }
 

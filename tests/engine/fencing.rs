@@ -130,20 +130,54 @@ async fn a_claim_that_meets_the_next_opening_is_sent_again_under_its_stamp() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stamp_that_was_refused_is_not_used_again() {
-    let mut world = World::new().await;
+async fn a_stamp_that_was_refused_is_not_used_again_without_a_lease() {
+    let mut world = World::with_short_lease(1).await;
     world.stop_node().await;
     let (redis, keys) = (world.redis_client().await, Keys::new(PARTITION));
     let mut gate = Gate::watch(redis.clone(), PARTITION);
     let older = gate.wait_open().await.stamp;
+    world.redis_says(&["HSET", "{p0}:meta", "lease_until", "1"]).await;
     gate.refused(&older);
     world.until("the gate is closed", || async { gate.open().is_none() }).await;
     // Redis still names it: a server that came back with older data would, too.
-    for _ in 0..10 {
+    for _ in 0..30 {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(gate.open().is_none(), "a refused stamp is used again");
     }
     let newer = Stamp { nonce: older.nonce ^ 1, ..older };
     take_over(&redis, &keys, newer).await;
     assert_eq!(gate.wait_open().await.stamp, newer);
+}
+
+/// As where a connection still leads to the primary of before a failover: what it refuses the new one would take.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_forgotten_where_the_keeper_goes_on() {
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    let gate = Gate::watch(world.redis_client().await, PARTITION);
+    let stamp = gate.clone().wait_open().await.stamp;
+    gate.refused(&stamp);
+    world.until("the gate is closed", || async { gate.open().is_none() }).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(gate.open().is_none(), "a stamp that was refused a moment ago is used again");
+    let again = tokio::time::timeout(Duration::from_secs(10), gate.clone().wait_open()).await;
+    assert_eq!(again.expect("the refusal stays for ever").stamp, stamp);
+    assert_eq!(world.client().claim(&sale, "b-1", "k", &[("TEE", 1)]).await.status, 202);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_marker_a_stamp_that_was_refused_stays_closed() {
+    let mut world = World::new().await;
+    world.stop_node().await;
+    let gate = Gate::watch(world.redis_client().await, PARTITION);
+    let stamp = gate.clone().wait_open().await.stamp;
+    // A server that was restarted within its lease: all is as `meta` says, but its scripts are gone.
+    world.redis_says(&["HSET", "{p0}:meta", "lease_until", "99999999999999"]).await;
+    world.redis_says(&["SCRIPT", "FLUSH"]).await;
+    gate.refused(&stamp);
+    world.until("the gate is closed", || async { gate.open().is_none() }).await;
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(gate.open().is_none(), "a server without scripts counts as opened");
+    }
 }

@@ -53,8 +53,7 @@ async fn an_older_postgres_is_made_whole_and_a_second_time_changes_nothing() {
     world.redis_says(&["HDEL", "{p0}:sale:late:buyers", "b-0"]).await;
     buy(&world, &late, 0..1).await;
     world.no_intents_open().await;
-    world.redis_says(&["XADD", "{p0}:log", "*", "order", "not an order"]).await;
-    world.redis_says(&["HINCRBY", "{p0}:meta", "appended", "1"]).await;
+    world.append("order", "not an order").await;
     world.drained().await;
     let wanted = world.rows().await;
     world.stop_node().await;
@@ -216,8 +215,7 @@ async fn a_dead_letter_is_left_to_its_operator_also_when_it_would_go_through_by_
     let mut world = World::new().await;
     let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
     let order = "00000000 0000000000000001 demo mallory k CUP:1";
-    world.redis_says(&["XADD", "{p0}:log", "*", "order", order]).await;
-    world.redis_says(&["HINCRBY", "{p0}:meta", "appended", "1"]).await;
+    world.append("order", order).await;
     world.drained().await;
     assert_eq!(world.count("SELECT count(*) FROM dead_letters WHERE ended_at IS NULL").await, 1);
     let mended = "INSERT INTO products (sku, name, price, currency) VALUES ('CUP', 'Cup', 1, 'EUR');

@@ -50,8 +50,7 @@ async fn raise_allotment(world: &World, sku: &str, units: i64) {
 
 /// An entry that no claim wrote.
 async fn add_entry(world: &World, field: &str, value: &str) {
-    world.redis_says(&["XADD", "{p0}:log", "*", field, value]).await;
-    world.redis_says(&["HINCRBY", "{p0}:meta", "appended", "1"]).await;
+    world.append(field, value).await;
 }
 
 async fn accept(world: &World, sale: &SaleId, buyer: &str, key: &str, items: &[(&str, u64)]) -> Reply {

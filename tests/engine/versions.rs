@@ -11,6 +11,7 @@ use doorbuster::config::Role;
 use doorbuster::gate::Gate;
 use doorbuster::metrics::Metrics;
 use doorbuster::partition::Partition;
+use doorbuster::postgres::PartitionLock;
 use doorbuster::redis::{Keys, Redis, Script, ScriptTexts, StampedScripts};
 
 use crate::support::{PATIENCE, World};
@@ -176,4 +177,55 @@ async fn keys_of_another_layout_are_left_alone() {
     stays_closed(&gate).await;
     world.redis_says(&["HSET", "{p0}:meta", "layout", &layout]).await;
     tokio::time::timeout(PATIENCE, gate.wait_open()).await.unwrap();
+}
+
+/// A rolling upgrade to a version with another layout, as when it writes entries of a new kind: the last node of before
+/// finds itself alone for a moment. It must neither keep the partition from the newer one nor touch what that one wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_keeper_leaves_a_newer_layout_to_whoever_knows_it() {
+    let mut world = World::with_short_lease(1).await;
+    let layout = world.redis_says(&["HGET", "{p0}:meta", "layout"]).await;
+    world.stop_node().await;
+    world.redis_says(&["HSET", "{p0}:meta", "layout", "another"]).await;
+    world.redis_says(&["XADD", "{p0}:log", "*", "transfer", "00000000 of a later kind"]).await;
+    let epoch = world.count("SELECT epoch FROM partitions").await;
+    let older = world.second_node(|_| {}).await;
+
+    let lock = format!("SELECT pg_try_advisory_lock({}, 0)", PartitionLock::Keeper.class());
+    let is_held = async || {
+        let held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 \
+                    AND classid::bigint = $1 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let class = i64::from(PartitionLock::Keeper.class());
+        world.db.query_one(held, &[&class]).await.unwrap().get::<_, i64>(0) > 0
+    };
+    // Its first try may still be to come.
+    world.until("the older node has stood for keeper", || async { is_held().await }).await;
+    world
+        .until("the older node lets go of the lock", || async {
+            world.db.query_one(&lock, &[]).await.unwrap().get::<_, bool>(0)
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(older.epochs()[0].is_none(), "the partition is open to a version that does not know it");
+    assert_eq!(
+        world.count("SELECT epoch FROM partitions").await,
+        epoch,
+        "the newer version's workers are put off"
+    );
+    assert_eq!(
+        world.count("SELECT count(*) FROM dead_letters").await,
+        0,
+        "a newer version would have read it"
+    );
+
+    // The same entry in a log of its own layout is poison, and stops nobody.
+    world.redis_says(&["HSET", "{p0}:meta", "layout", &layout]).await;
+    world.db.execute("SELECT pg_advisory_unlock_all()", &[]).await.unwrap();
+    world.until("the older node opens what it knows", || async { older.epochs()[0].is_some() }).await;
+    world
+        .until("what nobody can read is a dead letter", || async {
+            world.count("SELECT count(*) FROM dead_letters").await == 1
+        })
+        .await;
+    older.stop().await;
 }

@@ -128,7 +128,7 @@ async fn a_letter_is_persisted_once_by_two_who_retry_it() {
     assert_eq!(persisted, 1, "{both:?}");
     assert!(matches!(desk.drop(letter).await, Ok(Dropped::AlreadyEnded(ended)) if ended.by == "olga"));
     world.assert_balanced(&sale, "TEE").await;
-    assert_eq!(desk.replay(&world, letter).await, Applied { known_orders: 1, ..Applied::default() });
+    assert_eq!(desk.replay(&world, letter).await, Applied { known_dead_letters: 1, ..Applied::default() });
     assert!(reopen_is_quiet(&mut world).await, "a healthy redis was rebuilt");
     rebuild(&mut world).await;
     world.assert_balanced(&sale, "TEE").await;
@@ -158,7 +158,7 @@ async fn a_letter_is_dropped_once_and_its_units_are_for_sale_again() {
     // A replay finds the order cancelled, or a letter that was ended.
     desk.replay(&world, letter).await;
     admit_mallory(&world).await;
-    assert_eq!(desk.replay(&world, letter).await, Applied { known_orders: 1, ..Applied::default() });
+    assert_eq!(desk.replay(&world, letter).await, Applied { known_dead_letters: 1, ..Applied::default() });
     assert_eq!((desk.open().await.len(), world.count("SELECT count(*) FROM orders").await), (0, 2));
     world.assert_balanced(&sale, "TEE").await;
     assert!(reopen_is_quiet(&mut world).await, "a healthy redis was rebuilt");

@@ -49,3 +49,43 @@ async fn an_emptied_redis_is_rebuilt_by_hand_beside_running_nodes_and_without_th
     let table = run(&world, &["rebuild", "--yes", "--partition", "1"]).await;
     assert!(table.code == 0 && table.out.contains("ORDERS/S") && !table.out.contains("p0"), "{}", table.out);
 }
+
+/// Postgres is from a backup that is older than the log, and there is no newer one: docs/RUNBOOK.md.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_is_given_up_by_an_operator_and_by_nobody_else() {
+    let mut world = World::with_short_lease(1).await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    for buyer in 0..5 {
+        let reply = world.client().claim(&sale, &format!("b-{buyer}"), "k", &[("TEE", 1)]).await;
+        assert_eq!(reply.status, 202);
+    }
+    world.drained().await;
+    let watermark = "SELECT watermark_ms FROM partitions";
+    let older = world.count(watermark).await;
+    world.stop_node().await;
+    world.start_node().await;
+    for buyer in 5..8 {
+        let reply = world.client().claim(&sale, &format!("b-{buyer}"), "k", &[("TEE", 1)]).await;
+        assert_eq!(reply.status, 202);
+    }
+    world.drained().await;
+    world.stop_node().await;
+    world.start_node().await;
+    world.stop_node().await;
+    // Only the last opening is left, and the database knows nothing of the orders before it.
+    world.redis_says(&["XTRIM", "{p0}:log", "MAXLEN", "=", "1"]).await;
+    let restored = format!(
+        "DELETE FROM order_lines l USING orders o WHERE o.id = l.order_id AND o.buyer >= 'b-5';
+         DELETE FROM orders WHERE buyer >= 'b-5';
+         UPDATE sale_stock SET sold = 5;
+         UPDATE partitions SET watermark_ms = {older}, watermark_seq = 0, watermark_mark = ''"
+    );
+    world.db.batch_execute(&restored).await.unwrap();
+    let refused = run(&world, &["rebuild", "--yes"]).await;
+    assert!(refused.code == 1 && refused.error.contains("exist nowhere"), "{}", refused.error);
+    let accepted = run(&world, &["rebuild", "--accept-gap", "--yes"]).await;
+    assert_eq!(accepted.code, 0, "{}", accepted.error);
+    world.start_node().await;
+    world.assert_balanced(&sale, "TEE").await;
+    assert_eq!(world.client().claim(&sale, "b-5", "k", &[("TEE", 1)]).await.status, 202, "it was lost");
+}

@@ -53,6 +53,28 @@ async fn an_entry_lowers_the_backlog_once() {
 }
 
 #[tokio::test]
+async fn an_entry_of_another_hand_makes_no_room_for_claims() {
+    let shop = Shop::open(&[("A", 5)]).await;
+    let orders = shop.orders_of_one(2).await;
+    let mut foreign = Vec::new();
+    for _ in 0..3 {
+        let id = shop.at.raw("XADD", &shop.at.keys.log, &["*", "order", "by hand"]).await;
+        foreign.push(id.as_string().unwrap().parse().unwrap());
+    }
+    shop.at.deliver().await;
+    assert_eq!(shop.at.settle_and_count(&foreign).await.unwrap(), (3, 0), "four others wait");
+    assert_eq!(shop.at.settle_and_count(&orders).await.unwrap(), (2, 1));
+    assert_eq!(shop.at.backlog().await, [5, 5], "never below zero");
+    let (sale, allotment) = (ids(&shop).await[1], ids(&shop).await[2]);
+    assert_eq!(shop.at.settle_and_count(&[sale, allotment]).await.unwrap(), (2, 2));
+    assert_eq!(shop.at.backlog().await, [7, 7]);
+    let another = vec![shop.order("another", "k", &[("A", 1)]).await.entry()];
+    assert_eq!(shop.at.backlog().await, [8, 7]);
+    shop.at.deliver().await;
+    assert_eq!(shop.at.settle_and_count(&another).await.unwrap(), (1, 0));
+}
+
+#[tokio::test]
 async fn settles_as_many_as_it_says() {
     let shop = Shop::open(&[("A", 6000)]).await;
     let mut orders = Vec::new();

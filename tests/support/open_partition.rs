@@ -242,10 +242,15 @@ impl OpenPartition {
     }
 
     pub async fn settle(&self, ids: &[EntryId]) -> Result<i64, RedisError> {
+        Ok(self.settle_and_count(ids).await?.0)
+    }
+
+    /// How many were settled, and how many of those nobody had counted.
+    pub async fn settle_and_count(&self, ids: &[EntryId]) -> Result<(i64, i64), RedisError> {
         let mut args: Vec<Value> = vec![GROUP.into()];
         args.extend(ids.iter().map(|id| Value::from(id.to_string())));
         let keys = vec![self.keys.meta.clone(), self.keys.log.clone()];
-        Ok(self.run(Script::Settle, keys, args).await?.as_i64().unwrap())
+        Ok(self.run(Script::Settle, keys, args).await?.convert().unwrap())
     }
 
     pub async fn trim(&self, keep_from: EntryId) -> Result<i64, RedisError> {

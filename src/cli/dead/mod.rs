@@ -255,7 +255,7 @@ impl Answers {
     }
 }
 
-fn operator(name: &str) -> Result<Operator, CliError> {
+pub(super) fn operator(name: &str) -> Result<Operator, CliError> {
     Operator::new(name).ok_or_else(|| {
         CliError::Usage(clap::Error::raw(
             clap::error::ErrorKind::InvalidValue,
@@ -265,11 +265,11 @@ fn operator(name: &str) -> Result<Operator, CliError> {
 }
 
 /// The name of the user who runs this process; empty where the system knows none.
-fn login_name() -> String {
+pub(super) fn login_name() -> String {
     User::from_uid(getuid()).ok().flatten().map(|user| user.name).unwrap_or_default()
 }
 
-fn write_json(out: &mut impl Write, answer: &Value) -> Result<(), CliError> {
+pub(super) fn write_json(out: &mut impl Write, answer: &Value) -> Result<(), CliError> {
     Ok(writeln!(out, "{answer:#}")?)
 }
 

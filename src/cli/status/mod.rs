@@ -24,7 +24,8 @@ const QUIET: &str = "error,fred=off";
     long_about = "Show how every partition stands in Redis and in Postgres, and what wants attention.\n\n\
         Works beside running nodes, from any machine that reaches both servers. It changes nothing.",
     after_help = "Exit codes: 0 all is well, 1 a server does not answer, 2 wrong usage or settings, 3 something wants \
-        attention:\n  a partition that is closed or without keeper, a stuck backlog or change of stock, dead letters"
+        attention:\n  a partition that is closed or without keeper, a stuck backlog or change of stock, drift, dead letters, \
+        open incidents"
 )]
 pub(super) struct StatusCommand {
     /// Look again every so many seconds, until Ctrl-C

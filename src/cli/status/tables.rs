@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::tables::{known, number, table, text};
 use crate::log::EntryId;
-use crate::status::{InPostgres, InRedis, PartitionStatus, State, Status};
+use crate::status::{Drift, InPostgres, InRedis, PartitionStatus, State, Status};
 
 pub(super) fn write(out: &mut impl Write, status: &Status, now: Timestamp) -> io::Result<()> {
     writeln!(out, "{}\n", partitions(&status.partitions))?;
@@ -36,6 +36,7 @@ fn partitions(all: &[PartitionStatus]) -> Table {
         "BACKLOG",
         "LAG",
         "PENDING",
+        "DRIFT",
         "DEAD",
         "INTENTS",
         "INCIDENTS",
@@ -50,6 +51,7 @@ fn partitions(all: &[PartitionStatus]) -> Table {
             known(redis.map(|redis| redis.backlog)),
             known(redis.map(|redis| ms(i64::try_from(redis.lag_ms).unwrap_or(i64::MAX)))),
             known(redis.map(|redis| redis.pending)),
+            known(one.drift.as_ref().map(drift)),
             known(postgres.map(|postgres| postgres.dead_letters)),
             known(postgres.map(|postgres| postgres.intents)),
             known(postgres.map(|postgres| postgres.incidents)),
@@ -117,6 +119,14 @@ fn state(state: State) -> &'static str {
         State::Opening => "opening",
         State::LeaseOver => "closed: lease over",
         State::Unknown => "closed: never opened",
+    }
+}
+
+fn drift(drift: &Drift) -> String {
+    match drift {
+        Drift::Known(known) if known.drifting > 0 => format!("{} in {} items", known.units, known.drifting),
+        Drift::Known(_) => "0".to_owned(),
+        Drift::Unknown(_) => "unknown".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::client::PARTITION_EMPTY;
 use crate::findings::{Broken, Findings};
 use crate::history::{Attempt, History, Lines, Outcome, Purchase};
 use crate::stored::{Injected, Stored, StoredOrder};
@@ -137,7 +138,13 @@ fn of_one_key(view: &View<'_>, purchase: &Purchase, attempts: &[&Attempt], findi
 fn tells_of_no_order(problem: &str) -> bool {
     matches!(
         problem,
-        "sold-out" | "insufficient-stock" | "limit-reached" | "not-yet-open" | "paused" | "closed"
+        "sold-out"
+            | "insufficient-stock"
+            | "limit-reached"
+            | "not-yet-open"
+            | "paused"
+            | "closed"
+            | PARTITION_EMPTY
     )
 }
 
@@ -164,14 +171,14 @@ fn hides_an_order(view: &View<'_>, purchase: &Purchase, attempts: &[&Attempt], r
 }
 
 /// An answer "sold out" was right if, at that moment, the units of all orders asked for so far could have been all there
-/// were. Orders that came to nothing count too: the bound errs on the engine's side.
+/// were, or all that the buyer's partition had. Orders that came to nothing count too: the bound errs on the engine's side.
 fn sold_out_answers(view: &View<'_>, findings: &mut Findings) {
     let asked_at = units_by_first_request(view);
     for attempt in &view.history.attempts {
         let Outcome::Refused { problem, .. } = &attempt.outcome else { continue };
         let enough: fn(u32) -> i64 = match problem.as_str() {
             "sold-out" => |_| 1,
-            "insufficient-stock" => |quantity| i64::from(quantity),
+            "insufficient-stock" | PARTITION_EMPTY => |quantity| i64::from(quantity),
             // Nobody has closed a sale, and every one of them exists.
             "closed" | "paused" | "not-yet-open" | "not-found" | "unknown-item" => {
                 findings.add(Broken::FalselySoldOut, format!("{problem} for {:?}", attempt.purchase));
@@ -180,13 +187,15 @@ fn sold_out_answers(view: &View<'_>, findings: &mut Findings) {
             _ => continue,
         };
         let until = attempt.to_us.unwrap_or(u64::MAX);
+        // A partition has at least its share, whatever others have.
+        let shares = if problem == PARTITION_EMPTY { i64::from(view.stored.partitions.max(1)) } else { 1 };
         let any_short = attempt.lines.iter().any(|(sku, &quantity)| {
             let item = (attempt.purchase.sale.clone(), sku.clone());
             let allotted = view.stored.items.get(&item).map_or(0, |item| item.allotted);
             let claimed: i64 = asked_at
                 .get(&item)
                 .map_or(0, |claims| claims.iter().take_while(|(at, _)| *at <= until).map(|(_, n)| n).sum());
-            allotted - claimed < enough(quantity)
+            allotted / shares - claimed < enough(quantity)
         });
         if !any_short {
             findings.add(

@@ -190,6 +190,48 @@ fn sold_out_is_said_only_where_all_could_be_claimed() {
 }
 
 #[test]
+fn sold_out_is_false_where_units_were_never_sold() {
+    // The one unit was sold.
+    let after = |outcome| vec![attempt("1", 0, outcome), attempt("2", 50, refused(409, "sold-out"))];
+    assert_eq!(broken(after(told("A", true)), &at_rest_with(1, vec![order("A", "1")])), []);
+    // Nobody had it, whatever was asked for, and it lies in stock to this day.
+    for outcome in [unknown(), refused(409, "sold-out")] {
+        let never_sold = at_rest_with(1, Vec::new());
+        assert_eq!(broken(after(outcome), &never_sold), [Broken::FalselySoldOut]);
+    }
+    // Also where others had some: two of five were sold, none was left to buy.
+    let some = vec![
+        attempt("1", 0, told("A", true)),
+        attempt("2", 20, told("B", true)),
+        attempt("3", 50, refused(409, "sold-out")),
+    ];
+    let stored = at_rest_with(5, vec![order("A", "1"), order("B", "2")]);
+    assert_eq!(broken(some.clone(), &stored), [Broken::FalselySoldOut]);
+    // The same answer for each of two items: one of them was sold out.
+    let both = Lines::from([("TEE".to_owned(), 1), ("CUP".to_owned(), 1)]);
+    let mut with_cup = stored;
+    let cup = StoredItem { allotted: 0, sold: 0, in_redis: Some(0) };
+    with_cup.items.insert(("s".to_owned(), "CUP".to_owned()), cup);
+    let mut of_both = some;
+    of_both[2].lines = both;
+    assert_eq!(broken(of_both, &with_cup), []);
+}
+
+#[test]
+fn a_partition_is_empty_only_where_its_share_could_be_claimed() {
+    let answer = |claimed: u64| {
+        let mut attempts: Vec<Attempt> =
+            (0..claimed).map(|n| attempt(&n.to_string(), n, told(&n.to_string(), true))).collect();
+        attempts.push(attempt("last", 100, refused(503, PARTITION_EMPTY)));
+        let orders = (0..claimed).map(|n| order(&n.to_string(), &n.to_string())).collect();
+        let stored = Stored { partitions: 3, ..at_rest_with(10, orders) };
+        broken(attempts, &stored)
+    };
+    assert_eq!(answer(2), [Broken::FalselySoldOut], "its share was three");
+    assert_eq!(answer(3), []);
+}
+
+#[test]
 fn a_refusal_hides_no_order() {
     let stored = || at_rest_with(1, vec![order("A", "1")]);
     let after = vec![attempt("1", 0, told("A", true)), attempt("1", 50, refused(409, "sold-out"))];

@@ -19,6 +19,11 @@ use crate::history::{HistoryFile, Lines, Outcome, Purchase};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What the history calls a refusal by a partition that is empty while another is not.
+pub const PARTITION_EMPTY: &str = "partition-empty";
+/// By what such an answer is known.
+const EMPTY_PARTITION: &str = "partition has too few units left while another has some";
+
 /// Sends claims, and writes down what became of them.
 #[derive(Clone)]
 pub struct Client {
@@ -96,9 +101,15 @@ fn read_answer(status: StatusCode, body: &[u8]) -> Outcome {
         let kind = body["type"].as_str().unwrap_or("no problem document");
         kind.rsplit('/').next().unwrap_or_default().to_owned()
     };
+    // Decided, unlike any other 503: asking again at once would find the same.
+    let partition_is_empty =
+        || body["detail"].as_str().is_some_and(|detail| detail.contains(EMPTY_PARTITION));
     match (status.as_u16(), body["id"].as_str()) {
         (200 | 202, Some(id)) => Outcome::Order { id: id.to_owned(), new: status == StatusCode::ACCEPTED },
         (code @ 400..500, _) => Outcome::Refused { status: code, problem: problem() },
+        (503, _) if partition_is_empty() => {
+            Outcome::Refused { status: 503, problem: PARTITION_EMPTY.to_owned() }
+        }
         (code, _) => Outcome::Unknown { why: format!("{code} {}", problem()) },
     }
 }
@@ -113,6 +124,13 @@ mod tests {
         assert_eq!(refused, Outcome::Refused { status: 409, problem: "sold-out".into() });
         let unknown = read_answer(StatusCode::SERVICE_UNAVAILABLE, br#"{"type":"/problems/indeterminate"}"#);
         assert!(matches!(unknown, Outcome::Unknown { .. }));
+        let empty = format!(
+            r#"{{"type":"/problems/unavailable","detail":"this buyer's {EMPTY_PARTITION}: try again"}}"#
+        );
+        let refused = read_answer(StatusCode::SERVICE_UNAVAILABLE, empty.as_bytes());
+        assert_eq!(refused, Outcome::Refused { status: 503, problem: PARTITION_EMPTY.into() });
+        let engine = include_str!("../../../src/api/answer.rs");
+        assert!(engine.contains(EMPTY_PARTITION), "the engine says it in other words");
         // A 202 that was cut short tells of no order.
         assert!(matches!(read_answer(StatusCode::ACCEPTED, br#"{"id":"01"#), Outcome::Unknown { .. }));
         let order = read_answer(StatusCode::OK, br#"{"id":"01X"}"#);

@@ -94,7 +94,7 @@ pub async fn read_at_rest(
     sales: &[String],
     log_from: EntryId,
 ) -> Result<Stored, ChaosError> {
-    let mut stored = Stored::default();
+    let mut stored = Stored { partitions: deployment.options.partitions, ..Stored::default() };
     (stored.unsettled, stored.closed) = wait_settled(deployment).await?;
     let db = deployment.sql().await?;
     read_orders(&db, sales, &mut stored).await?;

@@ -163,6 +163,21 @@ impl NodeProcess {
         }
     }
 
+    /// Runs a command with a crash point armed; whether it died there.
+    ///
+    /// # Errors
+    /// [`ChaosError::Io`]; [`ChaosError::NotInTime`] where it takes a minute.
+    pub async fn dies_at(&self, point: &str, args: &[&str]) -> Result<bool, ChaosError> {
+        let mut command = tokio::process::Command::from(self.command()?);
+        command.env("FAILPOINTS", format!("{point}=return"));
+        let output = command.args(args).stdin(Stdio::null()).kill_on_drop(true).output();
+        let output = tokio::time::timeout(COMMAND_TIMEOUT, output).await;
+        let output = output.map_err(|_| ChaosError::NotInTime(format!("doorbuster {args:?} ends")))?;
+        let output = output.map_err(ChaosError::io(format!("run doorbuster {args:?}")))?;
+        let said = String::from_utf8_lossy(&output.stderr).contains(&crash_line(point));
+        Ok(said && !output.status.success())
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|running| running.child.id())
@@ -248,6 +263,11 @@ impl Drop for NodeProcess {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// What a process says as it ends at a point.
+pub fn crash_line(point: &str) -> String {
+    format!("crash point {point}: ends here")
 }
 
 /// Beside this executable, or one directory up (where cargo runs tests from).

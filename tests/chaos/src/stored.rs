@@ -46,6 +46,8 @@ pub struct Stored {
     pub orders: Vec<StoredOrder>,
     /// Items by sale and SKU.
     pub items: BTreeMap<(String, String), StoredItem>,
+    /// Over how many partitions their units are spread; 0 is 1.
+    pub partitions: u8,
     /// Dead letters that nobody has ended.
     pub dead_letters: Vec<DeadLetter>,
     /// Ids of orders that the log holds.

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use doorbuster::partition::Partition;
 
 use crate::ChaosError;
 use crate::deployment::Deployment;
 use crate::fault::{Evidence, Fault, Scene};
-use crate::faults::redis_data::epoch;
-use crate::node_process::Role;
+use crate::faults::redis_data::{epoch, read_then_destroy};
+use crate::node_process::{Role, crash_line};
 
 /// What brings a process to the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +115,8 @@ impl CrashPoint {
     /// Deletes a key, and keeps account of the orders that go with a log.
     async fn forget(&self, deployment: &Deployment, scene: &mut Scene, key: &str) -> Result<(), ChaosError> {
         let command = ["DEL".to_owned(), key.to_owned()];
-        let taken = super::redis_data::read_then_destroy(deployment, &command).await?;
+        let first = [Partition::new(0)];
+        let taken = read_then_destroy(deployment, &first, &command).await?;
         if key.ends_with(":log") {
             scene.injected.destroyed.extend(taken);
         }
@@ -161,7 +163,7 @@ impl Fault for CrashPoint {
     }
 
     async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
-        let line = format!("crash point {}: ends here", self.point.name);
+        let line = crash_line(self.point.name);
         let end = tokio::time::Instant::now() + END_WITHIN;
         let mut ended = None;
         while ended.is_none() && tokio::time::Instant::now() < end {

@@ -7,11 +7,13 @@ mod disk;
 mod failover;
 mod memory;
 mod network;
+mod panic;
 mod persisting;
 mod poison;
 mod power;
 mod process;
 mod redis_data;
+mod replay_crash;
 mod restore;
 mod server;
 
@@ -24,11 +26,13 @@ pub use disk::DiskFull;
 pub use failover::Failover;
 pub use memory::MemoryFull;
 pub use network::{NetworkFault, Trouble};
+pub use panic::{Task, TaskPanicked};
 pub use persisting::{KilledWithBacklog, PersistingHeldBack};
 pub use poison::{DuplicateOrder, Poison};
 pub use power::PowerLost;
 pub use process::{EverythingKilled, NodeFrozen, NodeKilled, WhichNode};
 pub use redis_data::{DataLoss, Loss, OlderDump};
+pub use replay_crash::{REPLAY_POINTS, ReplayCrashed};
 pub use restore::{PostgresRestored, ReplayedTwice};
 pub use server::{Server, ServerFault, Treatment};
 
@@ -73,8 +77,11 @@ pub fn all() -> Vec<Box<dyn Fault>> {
     faults.push(Box::new(KilledWithBacklog));
     faults.push(Box::new(MemoryFull::default()));
     faults.extend(POINTS.iter().map(|point| Box::new(CrashPoint::new(*point)) as Box<dyn Fault>));
+    faults.push(Box::new(TaskPanicked::new(Task::PersistWorker)));
+    faults.push(Box::new(TaskPanicked::new(Task::Keeper)));
     faults.push(Box::new(PostgresRestored::default()));
     faults.push(Box::new(ReplayedTwice));
+    faults.extend(REPLAY_POINTS.map(|point| Box::new(ReplayCrashed::new(point)) as Box<dyn Fault>));
     for server in [S::Redis, S::Postgres] {
         faults.extend(
             Trouble::ALL.map(|trouble| Box::new(NetworkFault::new(server, trouble)) as Box<dyn Fault>),

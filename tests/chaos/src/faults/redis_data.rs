@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use doorbuster::log::{LogEntry, read_entries};
 use doorbuster::order_id::OrderId;
+use doorbuster::partition::Partition;
 use doorbuster::redis::{GROUP, Keys};
 use fred::types::Value;
 
@@ -26,26 +27,30 @@ const BLOCKED: Duration = Duration::from_millis(600);
 const NOTICED_WITHIN: Duration = Duration::from_secs(6);
 
 /// Reads what is not settled, then does what it is told, in one step.
-/// KEYS: log.  ARGV: group, command, its arguments.  Reply: the entries.
+/// KEYS: logs.  ARGV: group, command, its arguments.  Reply: the entries of each log.
 const READ_THEN_DESTROY: &str = r"
-local entries = {}
-if redis.call('EXISTS', KEYS[1]) == 1 then
+local function unsettled(log)
+  local entries = {}
+  if redis.call('EXISTS', log) == 0 then return entries end
   local last = '0-0'
-  for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  for _, group in ipairs(redis.call('XINFO', 'GROUPS', log)) do
     local info = {}
     for i = 1, #group, 2 do info[group[i]] = group[i + 1] end
     if info['name'] == ARGV[1] then
       last = info['last-delivered-id']
-      for _, pending in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100000)) do
-        local entry = redis.call('XRANGE', KEYS[1], pending[1], pending[1])[1]
+      for _, pending in ipairs(redis.call('XPENDING', log, ARGV[1], '-', '+', 100000)) do
+        local entry = redis.call('XRANGE', log, pending[1], pending[1])[1]
         if entry then entries[#entries + 1] = entry end
       end
     end
   end
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '(' .. last, '+')) do entries[#entries + 1] = entry end
+  for _, entry in ipairs(redis.call('XRANGE', log, '(' .. last, '+')) do entries[#entries + 1] = entry end
+  return entries
 end
+local logs = {}
+for i, log in ipairs(KEYS) do logs[i] = unsettled(log) end
 if ARGV[2] then redis.call(unpack(ARGV, 2)) end
-return entries";
+return logs";
 
 /// How Redis loses something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +135,12 @@ impl Fault for DataLoss {
         if block.is_some() {
             tokio::time::sleep(BLOCKED).await;
         }
-        let taken = read_then_destroy(deployment, &self.command(&scene.sales[0])).await?;
+        // All but one of these break the first partition; the others must go on as if nothing were.
+        let hit = match self.loss {
+            Loss::FlushAll => deployment.partitions(),
+            _ => vec![Partition::new(0)],
+        };
+        let taken = read_then_destroy(deployment, &hit, &self.command(&scene.sales[0])).await?;
         if self.loss == Loss::ScriptFlush {
             deployment.redis_command("SCRIPT", &["FLUSH"]).await?;
         }
@@ -210,7 +220,7 @@ impl Fault for OlderDump {
             deployment.nodes[api].freeze()?;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let taken = read_then_destroy(deployment, &[]).await?;
+        let taken = read_then_destroy(deployment, &deployment.partitions(), &[]).await?;
         let orders = taken.len();
         scene.injected.destroyed.extend(taken);
         deployment.redis.servers[0].kill().await?;
@@ -262,28 +272,29 @@ pub(super) async fn epoch(deployment: &Deployment) -> Result<i64, ChaosError> {
     Ok(deployment.sql().await?.query_one(query, &[]).await?.get(0))
 }
 
-/// The orders of every partition that are not settled, read in the same step as the command (on the first partition).
+/// Does what it is told, and gives back the orders of these partitions that were not settled in that moment.
 pub(super) async fn read_then_destroy(
     deployment: &Deployment,
+    partitions: &[Partition],
     command: &[String],
 ) -> Result<BTreeMap<String, Lines>, ChaosError> {
     let redis = deployment.connect_redis().await?;
+    let logs: Vec<Value> =
+        partitions.iter().map(|&partition| Keys::new(partition).log.clone().into()).collect();
+    let mut args: Vec<Value> = vec![READ_THEN_DESTROY.into(), (logs.len() as i64).into()];
+    args.extend(logs);
+    args.push(GROUP.into());
+    args.extend(command.iter().map(|word| Value::from(word.as_str())));
+    let reply = redis.command("EVAL", &Keys::new(Partition::new(0)).meta, args).await?;
+    redis.close().await;
     let mut orders = BTreeMap::new();
-    for partition in deployment.partitions() {
-        let keys = Keys::new(partition);
-        let mut args: Vec<Value> =
-            vec![READ_THEN_DESTROY.into(), 1.into(), keys.log.clone().into(), GROUP.into()];
-        if partition.number() == 0 {
-            args.extend(command.iter().map(|word| Value::from(word.as_str())));
-        }
-        let reply = redis.command("EVAL", &keys.meta, args).await?;
-        for entry in read_entries(reply)? {
+    for (&partition, entries) in partitions.iter().zip(reply.into_array()) {
+        for entry in read_entries(entries)? {
             if let Ok(LogEntry::Order(order)) = entry.decode() {
                 let lines = order.lines.iter().map(|(sku, n)| (sku.as_str().to_owned(), *n)).collect();
                 orders.insert(OrderId::new(entry.id, partition, order.mark).to_string(), lines);
             }
         }
     }
-    redis.close().await;
     Ok(orders)
 }
