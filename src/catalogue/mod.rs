@@ -20,6 +20,7 @@ pub use money::{Money, PRICE_MAX};
 pub use new_sale::{ITEMS_MAX, NewItem, NewSale};
 pub use product::{PRODUCTS_MAX, Product, StoredProduct, read_products};
 pub use sale::{
-    Item, ItemStock, PaymentPolicy, ProductText, Sale, SaleDefinition, SaleDetail, SaleSummary, SaleView,
+    BuyerCancel, Item, ItemStock, PaymentPolicy, ProductText, Sale, SaleDefinition, SaleDetail, SaleSummary,
+    SaleView,
 };
 pub use store::{CatalogueStore, Created, PAGE_MAX, Page, Publication, StoreError};

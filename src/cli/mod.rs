@@ -7,7 +7,9 @@ mod dead;
 mod dev;
 mod error;
 mod log;
+mod login_name;
 mod migrate;
+mod order;
 mod rebuild;
 pub mod reconcile;
 mod replay;
@@ -69,6 +71,9 @@ enum Command {
     /// List, show, retry and drop entries that could not be persisted
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// Show and cancel orders that are stored
+    #[command(subcommand)]
+    Order(order::OrderCommand),
     /// Rebuild Redis from Postgres
     Rebuild(rebuild::RebuildCommand),
     /// Show the settings in effect and where each comes from, secrets masked
@@ -89,6 +94,7 @@ impl Command {
             Self::Status(command) => command.run(&effective.settings),
             Self::Log(command) => command.run(&effective.settings),
             Self::Dead(command) => command.run(&effective.settings),
+            Self::Order(command) => command.run(&effective.settings),
             Self::Rebuild(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }

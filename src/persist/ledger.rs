@@ -49,7 +49,7 @@ pub(super) async fn write_return(
     let partition = run.fence.partition;
     let written = write_rows(tx, partition, id, stock, applied).await?;
     if written.new_rows > 0 {
-        applied.cancelled += anomaly::cancel_replayed(tx, order, reason, stock).await?;
+        applied.cancelled += anomaly::cancel_replayed(tx, (order, reason), stock, id).await?;
         if run.rehearsal.is_some() && !reason.is_found_by_persisting() && !is_known(tx, order).await? {
             // An earlier batch would have written it.
             applied.cancelled += 1;

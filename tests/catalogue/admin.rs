@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use doorbuster::admin::{AdminError, AdminReply, AdminRequest, AdminState, handle};
+use doorbuster::order_life::OrderLife;
 use serde_json::{Value, json};
 
-use crate::{Catalogue, definition};
+use crate::{Catalogue, TIMEOUT, definition};
 
 struct Admin {
     catalogue: Catalogue,
@@ -13,7 +14,9 @@ struct Admin {
 impl Admin {
     async fn new() -> Self {
         let catalogue = Catalogue::new(2).await;
-        let state = AdminState { store: catalogue.store.clone(), publish_wait: Duration::from_millis(50) };
+        let orders = OrderLife::new(catalogue.pool.clone(), TIMEOUT);
+        let state =
+            AdminState { store: catalogue.store.clone(), orders, publish_wait: Duration::from_millis(50) };
         Self { catalogue, state }
     }
 

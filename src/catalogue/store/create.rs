@@ -77,9 +77,17 @@ async fn lock_partition_count(transaction: &Transaction<'_>) -> Result<u16, Stor
 async fn insert_sale(transaction: &Transaction<'_>, new: &NewSale) -> Result<Option<i64>, StoreError> {
     let row = transaction
         .query_opt(
-            "INSERT INTO sales (id, name, opens_at, closes_at, payment) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (id) DO NOTHING RETURNING version",
-            &[&new.id.as_str(), &new.name, &new.opens_at, &new.closes_at, &new.payment.as_str()],
+            "INSERT INTO sales (id, name, opens_at, closes_at, payment, hold_s, buyer_cancel) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING RETURNING version",
+            &[
+                &new.id.as_str(),
+                &new.name,
+                &new.opens_at,
+                &new.closes_at,
+                &new.payment.as_str(),
+                &new.hold_s,
+                &new.buyer_cancel.as_str(),
+            ],
         )
         .await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
@@ -193,6 +201,8 @@ fn differences(new: &NewSale, sale: &Sale, items: &[Item], stock: &[ItemStock]) 
     compare(new.opens_at == sale.window.opens_at || opened_early, "opens_at".into());
     compare(new.closes_at == sale.window.closes_at, "closes_at".into());
     compare(new.payment == sale.payment, "payment".into());
+    compare(new.hold_s == sale.hold_s, "hold_s".into());
+    compare(new.buyer_cancel == sale.buyer_cancel, "buyer_cancel".into());
     compare(new.items.len() == items.len(), "items".into());
     for (index, (wanted, item)) in new.items.iter().zip(items).enumerate() {
         for field in item_differences(wanted, item, allotted.get(&item.sku).copied()) {
