@@ -78,6 +78,8 @@ pub async fn handle(state: &AdminState, request: AdminRequest<'_>) -> Result<Adm
         (["sales"], _) => Err(AdminError::MethodNotAllowed { allow: "GET, POST" }),
         (["sales", id], "GET") => sales::get(state, id).await,
         (["sales", _], _) => Err(AdminError::MethodNotAllowed { allow: "GET" }),
+        (["sales", id, "adjust"], "POST") => sales::adjust(state, id, &request.body).await,
+        (["sales", _, "adjust"], _) => Err(AdminError::MethodNotAllowed { allow: "POST" }),
         (["sales", id, word], method) => match (control_action(word), method) {
             (None, _) => Err(AdminError::no_route()),
             (Some(action), "POST") => sales::control(state, id, action).await,

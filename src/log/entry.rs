@@ -8,7 +8,7 @@ use crate::buyer::BuyerId;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::IdempotencyKey;
 use crate::log::lines::{Lines, NO_LINES, read_lines, write_lines};
-use crate::log::{EntryId, SaleEntry};
+use crate::log::{AdjustmentEntry, EntryId, SaleEntry};
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
 
@@ -21,6 +21,8 @@ pub enum LogEntry {
     Sale(SaleEntry),
     /// `allotment`: units were added to a sale.
     Allotment(StockEntry),
+    /// `adjustment`: an operator changed an allotment.
+    Adjustment(AdjustmentEntry),
     /// `return`: the units of a cancelled order are for sale again.
     Return {
         /// Whose units.
@@ -67,7 +69,7 @@ pub struct StockEntry {
     pub sale: SaleId,
     /// Why: unique, so that it happens once.
     pub cause: String,
-    /// Units added.
+    /// Units added; below zero where an adjustment has taken them away.
     pub lines: Vec<(Sku, i64)>,
 }
 
@@ -165,6 +167,11 @@ impl LogEntry {
                 definition: SaleEntry::read_definition(word(&mut words, "definition")?)?,
             }),
             "allotment" => LogEntry::Allotment(read_stock(&mut words)?),
+            "adjustment" => {
+                let stock = read_stock(&mut words)?;
+                let (actor, reason) = AdjustmentEntry::read_who(word(&mut words, "actor and reason")?)?;
+                LogEntry::Adjustment(AdjustmentEntry { stock, actor, reason })
+            }
             "return" => {
                 let stock = read_stock(&mut words)?;
                 let order = stock.cause.strip_prefix("return:").and_then(|id| id.parse().ok());

@@ -3,7 +3,7 @@
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
 
-use crate::log::{EntryId, StockEntry};
+use crate::log::{AdjustmentEntry, EntryId, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
@@ -33,7 +33,40 @@ pub(super) async fn write_allotment(
     if raised != skus.len() as u64 {
         return Err(WriteError::UnknownItem);
     }
-    write_lost_intent(tx, partition, id, stock, None, "allotment").await
+    let lost = Lost { kind: "allotment", order: None, reason: "allotment", actor: "log" };
+    write_lost_intent(tx, partition, id, stock, lost).await
+}
+
+/// An operator's change. A raise counts since its intent was written; where that was lost, from here. A lowering counts
+/// from here on in any case: Redis does not have the units any more.
+pub(super) async fn write_adjustment(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+    entry: &AdjustmentEntry,
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
+    let (stock, lowers) = (&entry.stock, entry.lowers());
+    let written = write_rows(tx, partition, id, stock, applied).await?;
+    if written.new_rows == 0 {
+        return Ok(());
+    }
+    if lowers || !written.intent_is_known {
+        let (skus, units) = columns(stock);
+        let moved =
+            tx.execute(RAISE_ALLOTMENT, &[&stock.sale.as_str(), &partition.to_sql(), &skus, &units]).await?;
+        if moved != skus.len() as u64 {
+            return Err(WriteError::UnknownItem);
+        }
+    }
+    if written.intent_is_known {
+        return Ok(());
+    }
+    let kind = if lowers { "lower" } else { "raise" };
+    let lines = stock.lines.iter().map(|(sku, units)| (sku.clone(), units.abs())).collect();
+    let asked = StockEntry { lines, ..stock.clone() };
+    let lost = Lost { kind, order: None, reason: &entry.reason, actor: &entry.actor };
+    write_lost_intent(tx, partition, id, &asked, lost).await
 }
 
 /// Units that came back. The entry performs its cancel where the database does not know of it: a replay into an older
@@ -57,7 +90,9 @@ pub(super) async fn write_return(
     }
     if !written.intent_is_known {
         // Applied, so that a rebuild knows that the units no longer count against the buyer.
-        write_lost_intent(tx, partition, id, stock, Some(order.to_uuid()), reason.as_str()).await?;
+        let order = Some(order.to_uuid());
+        let lost = Lost { kind: "return", order, reason: reason.as_str(), actor: "log" };
+        write_lost_intent(tx, partition, id, stock, lost).await?;
     }
     Ok(())
 }
@@ -93,19 +128,29 @@ async fn write_rows(
     Ok(Written { new_rows, intent_is_known: row.get(1) })
 }
 
+/// What the log says of an intent that this database has lost.
+struct Lost<'a> {
+    kind: &'a str,
+    order: Option<Uuid>,
+    reason: &'a str,
+    actor: &'a str,
+}
+
 async fn write_lost_intent(
     tx: &Transaction<'_>,
     partition: Partition,
     id: EntryId,
     stock: &StockEntry,
-    order: Option<Uuid>,
-    reason: &str,
+    lost: Lost<'_>,
 ) -> Result<(), WriteError> {
     let (skus, units) = columns(stock);
-    let kind = if order.is_some() { "return" } else { "allotment" };
+    let Lost { kind, order, reason, actor } = lost;
     let (sale, partition, ms) = (stock.sale.as_str(), partition.to_sql(), id.ms_sql());
-    tx.execute(LOST_INTENT, &[&stock.cause, &kind, &sale, &partition, &order, &skus, &units, &reason, &ms])
-        .await?;
+    tx.execute(
+        LOST_INTENT,
+        &[&stock.cause, &kind, &sale, &partition, &order, &skus, &units, &reason, &ms, &actor],
+    )
+    .await?;
     Ok(())
 }
 

@@ -167,8 +167,14 @@ async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<
         }
     }
     for (id, entry) in entries {
-        if let LogEntry::Allotment(stock) = entry {
-            ledger::write_allotment(tx, partition, *id, stock, &mut applied).await?;
+        match entry {
+            LogEntry::Allotment(stock) => {
+                ledger::write_allotment(tx, partition, *id, stock, &mut applied).await?;
+            }
+            LogEntry::Adjustment(entry) if !entry.lowers() => {
+                ledger::write_adjustment(tx, partition, *id, entry, &mut applied).await?;
+            }
+            _ => {}
         }
     }
     let (foreseen, orders): (Vec<_>, Vec<_>) = entries
@@ -187,6 +193,14 @@ async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<
     for (id, entry) in entries {
         if let LogEntry::Return { order, reason, stock } = entry {
             ledger::write_return(tx, run, *id, (*order, *reason), stock, &mut applied).await?;
+        }
+    }
+    // Units that Redis no longer had: last, since what it has sold before and after fits without them.
+    for (id, entry) in entries {
+        if let LogEntry::Adjustment(entry) = entry
+            && entry.lowers()
+        {
+            ledger::write_adjustment(tx, partition, *id, entry, &mut applied).await?;
         }
     }
     Ok(applied)

@@ -1,6 +1,7 @@
 //! The engine against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod adjusting;
 mod cancelling;
 mod concurrency;
 mod failover;

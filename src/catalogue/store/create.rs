@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use deadpool_postgres::Transaction;
 
-use super::{CatalogueStore, StoreError, products, read};
-use crate::catalogue::{FieldError, Item, ItemStock, NewItem, NewSale, Sale, Sku, split_evenly};
+use super::{CatalogueStore, StoreError, adjust, products, read};
+use crate::catalogue::{FieldError, Item, NewItem, NewSale, Sale, Sku, split_evenly};
 use crate::postgres::{AdvisoryLock, within};
 
 /// What [`CatalogueStore::create_sale`] did.
@@ -173,8 +173,8 @@ async fn compare_with_stored(transaction: &Transaction<'_>, new: &NewSale) -> Re
         return Err(StoreError::Contended(new.id.clone()));
     };
     let items = read::items(transaction, &new.id).await?;
-    let stock = read::stock(transaction, &new.id).await?;
-    let different = differences(new, &sale, &items, &stock);
+    let allotted = adjust::first_allotments(transaction, &new.id).await?.into_iter().collect();
+    let different = differences(new, &sale, &items, &allotted);
     if different.is_empty() {
         return Ok(Created::Unchanged(sale.version));
     }
@@ -182,13 +182,9 @@ async fn compare_with_stored(transaction: &Transaction<'_>, new: &NewSale) -> Re
 }
 
 /// The fields in which a definition differs from the sale that was made of it or of another.
-fn differences(new: &NewSale, sale: &Sale, items: &[Item], stock: &[ItemStock]) -> Vec<String> {
+fn differences(new: &NewSale, sale: &Sale, items: &[Item], allotted: &HashMap<Sku, i64>) -> Vec<String> {
     /// Enough to see what happened; a long list would hide it.
     const DIFFERENCES_MAX: usize = 10;
-    let mut allotted: HashMap<&Sku, i64> = HashMap::new();
-    for row in stock {
-        *allotted.entry(&row.sku).or_default() += row.allotted;
-    }
     let mut different = Vec::new();
     let mut compare = |same: bool, field: String| {
         if !same && different.len() < DIFFERENCES_MAX {
