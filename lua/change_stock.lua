@@ -4,10 +4,10 @@
 --
 -- Guarantee: each cause changes stock once, however often the call is repeated.
 -- KEYS  1 meta   2 sale   3 buyers   4 causes   5 log
--- ARGV  1 field of the log entry ("allotment", "adjustment" or "return")   2 value of the log entry   3 cause
+-- ARGV  1 field of the log entry ("allotment", "adjustment", "confirmation" or "return")   2 value of the log entry   3 cause
 --       4 buyer ("" for none)   5 head and entry id of the buyer's record to empty of its units
---       then pairs: SKU (each once), units to add; a return may have none, and is logged all the same; an adjustment may
---       take units away (below 0)
+--       then pairs: SKU (each once), units to add; a return may have none, a confirmation has none, and they are
+--       logged all the same; an adjustment may take units away (below 0)
 -- Reply the id of the log entry; "known" where this cause was applied before; "absent" where the sale is not here, or
 --       where units return to a SKU without stock, or are taken from one (it would be for sale again, with a number that
 --       nobody knows); "short" where fewer units are left than are to go: they are sold

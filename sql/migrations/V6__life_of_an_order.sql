@@ -48,9 +48,12 @@ CREATE TABLE order_events (
 
 -- `adjust:<sale>:<partition>:<key>` is the cause of an operator's change of an allotment. A raise counts in `allotted`
 -- at once, since Postgres must never have fewer units than Redis; a lowering when its log entry is persisted.
+-- `confirm:<order>` changes no stock: the log is told, so that a restored database learns of it.
 ALTER TABLE stock_intents
     DROP CONSTRAINT stock_intents_kind_check,
-    ADD CONSTRAINT stock_intents_kind_check CHECK (kind IN ('allotment', 'return', 'raise', 'lower')),
+    ADD CONSTRAINT stock_intents_kind_check CHECK (kind IN ('allotment', 'return', 'raise', 'lower', 'confirmation')),
+    DROP CONSTRAINT stock_intents_check,
+    ADD CONSTRAINT of_an_order CHECK ((kind IN ('return', 'confirmation')) = (order_id IS NOT NULL)),
     -- How an intent ended that no log entry has ended (applied_at tells when). refused: Redis had fewer units than were
     -- to go. void: the sale is retired, its units go nowhere.
     ADD COLUMN ended_as text CHECK (ended_as IN ('refused', 'void')),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::catalogue::Sku;
 use crate::claim::{QUANTITY_MAX, record_head};
-use crate::log::{AdjustmentEntry, EntryAddress, LogEntry, OrderEntry, StockEntry};
+use crate::log::{DecidedEntry, EntryAddress, LogEntry, OrderEntry, StockEntry};
 use crate::order_id::OrderId;
 use crate::persist::{Fence, begin};
 use crate::postgres::{PgError, PgPool, within};
@@ -77,7 +77,8 @@ async fn attempt(
         Ok(LogEntry::Order(order)) => cancel(&tx, &letter, &order, removed, by).await?,
         Ok(
             LogEntry::Allotment(stock)
-            | LogEntry::Adjustment(AdjustmentEntry { stock, .. })
+            | LogEntry::Adjustment(DecidedEntry { stock, .. })
+            | LogEntry::Confirmation { decided: DecidedEntry { stock, .. }, .. }
             | LogEntry::Return { stock, .. },
         ) => {
             refuse_awaited(&tx, address, &stock).await?;

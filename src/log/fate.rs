@@ -76,7 +76,9 @@ pub async fn fates(pool: &PgPool, entries: &[(EntryAddress, RawEntry)]) -> Resul
         let place = EntryAddress { mark: None, ..*address };
         match (stored.get(&place).cloned(), entry) {
             (Some(what), _) => Fate::Stored(what),
-            (None, Some(LogEntry::Sale(_) | LogEntry::Opening { .. })) => Fate::Nothing,
+            (None, Some(LogEntry::Sale(_) | LogEntry::Opening { .. } | LogEntry::Confirmation { .. })) => {
+                Fate::Nothing
+            }
             (None, _) if persisted => Fate::Missing,
             (None, _) => Fate::Pending,
         }

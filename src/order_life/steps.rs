@@ -2,6 +2,7 @@
 
 use deadpool_postgres::Transaction;
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{Cancellation, Facts, LifeError, OrderLife, OrderOf, Outcome, Step, Told, outcome};
@@ -111,7 +112,9 @@ pub async fn step_in(
         }
         _ => {
             let statement = tx.prepare_cached(CONFIRM).await?;
-            let moved = tx.query_one(&statement, &[&id.to_uuid(), &told.actor, &told.reason]).await?;
+            let cause = StockEntry::cause_of_confirmation(id);
+            let params: [&(dyn ToSql + Sync); 4] = [&id.to_uuid(), &cause, &told.actor, &told.reason];
+            let moved = tx.query_one(&statement, &params).await?;
             as_locked(moved.get(0), 1, id)?;
         }
     }

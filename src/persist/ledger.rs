@@ -3,13 +3,14 @@
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
 
-use crate::log::{AdjustmentEntry, EntryId, StockEntry};
+use crate::log::{DecidedEntry, EntryId, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::persist::transaction::{Run, WriteError};
 use crate::persist::{Applied, anomaly};
 
+const CONFIRMED_IN_LOG: &str = include_str!("../../sql/persist/confirmed_in_log.sql");
 const LEDGER: &str = include_str!("../../sql/persist/ledger.sql");
 const LOST_INTENT: &str = include_str!("../../sql/persist/lost_intent.sql");
 const RAISE_ALLOTMENT: &str = include_str!("../../sql/persist/raise_allotment.sql");
@@ -43,7 +44,7 @@ pub(super) async fn write_adjustment(
     tx: &Transaction<'_>,
     partition: Partition,
     id: EntryId,
-    entry: &AdjustmentEntry,
+    entry: &DecidedEntry,
     applied: &mut Applied,
 ) -> Result<(), WriteError> {
     let (stock, lowers) = (&entry.stock, entry.lowers());
@@ -126,6 +127,26 @@ async fn write_rows(
     applied.new_ledger_rows += new_rows;
     applied.known_ledger_rows += skus.len() as u64 - new_rows;
     Ok(Written { new_rows, intent_is_known: row.get(1) })
+}
+
+/// An order that was confirmed. Where the database does not know of it, it is confirmed here: nothing else tells a restored
+/// database that the order is paid.
+pub(super) async fn write_confirmation(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+    order: OrderId,
+    decided: &DecidedEntry,
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
+    let written = write_rows(tx, partition, id, &decided.stock, applied).await?;
+    if written.intent_is_known {
+        return Ok(());
+    }
+    let (actor, reason) = (&decided.actor, &decided.reason);
+    tx.execute(CONFIRMED_IN_LOG, &[&order.to_uuid(), &actor, &reason, &id.ms_sql()]).await?;
+    let lost = Lost { kind: "confirmation", order: Some(order.to_uuid()), reason, actor };
+    write_lost_intent(tx, partition, id, &decided.stock, lost).await
 }
 
 /// What the log says of an intent that this database has lost.

@@ -156,7 +156,7 @@ pub(crate) async fn write_in(
 }
 
 /// In the order that matters: a sale before its units, units before the orders that took them, an order before its
-/// return. An order that could only be had since another one's units came back may so be refused by the gate; halving
+/// confirmation and that before its return. An order that could only be had since another one's units came back may so be refused by the gate; halving
 /// then parts the two.
 async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
     let partition = run.fence.partition;
@@ -189,6 +189,11 @@ async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<
     }
     if !orders.is_empty() {
         write_orders(tx, partition, &orders, &mut applied).await?;
+    }
+    for (id, entry) in entries {
+        if let LogEntry::Confirmation { order, decided } = entry {
+            ledger::write_confirmation(tx, partition, *id, *order, decided, &mut applied).await?;
+        }
     }
     for (id, entry) in entries {
         if let LogEntry::Return { order, reason, stock } = entry {

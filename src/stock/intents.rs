@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
 use crate::faults::crash_point;
-use crate::log::{AdjustmentEntry, StockEntry};
+use crate::log::{DecidedEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
 use crate::partition::Partition;
@@ -94,7 +94,9 @@ struct Change {
 
 enum Kind {
     Allotment,
-    Adjustment {
+    /// `adjustment` or `confirmation`.
+    Decided {
+        field: &'static str,
         actor: String,
         reason: String,
     },
@@ -126,8 +128,9 @@ impl Change {
                 if adjustment == "lower" {
                     lines.iter_mut().for_each(|(_, units)| *units = -*units);
                 }
-                Kind::Adjustment { actor: row.get(9), reason: row.get(4) }
+                Kind::Decided { field: "adjustment", actor: row.get(9), reason: row.get(4) }
             }
+            "confirmation" => Kind::Decided { field: "confirmation", actor: row.get(9), reason: row.get(4) },
             "return" => {
                 let id = OrderId::from_uuid(row.get::<_, Option<Uuid>>(5)?);
                 let key = IdempotencyKey::from_content(row.get(7)).ok()?;
@@ -149,9 +152,9 @@ impl Change {
         let (cause, lines) = (stock.cause.clone(), stock.lines.clone());
         let (field, entry, buyer, record) = match self.kind {
             Kind::Allotment => ("allotment", stock.encode(), String::new(), String::new()),
-            Kind::Adjustment { actor, reason } => {
-                let entry = AdjustmentEntry { stock, actor, reason };
-                ("adjustment", entry.encode(), String::new(), String::new())
+            Kind::Decided { field, actor, reason } => {
+                let entry = DecidedEntry { stock, actor, reason };
+                (field, entry.encode(), String::new(), String::new())
             }
             Kind::Return { buyer, record, reason } => ("return", stock.encode_return(reason), buyer, record),
         };

@@ -66,7 +66,8 @@ async fn orders_end_while_redis_is_away_and_their_units_wait() {
             world.count("SELECT count(*) FROM orders WHERE cancel_reason = 'expired'").await == 1
         })
         .await;
-    assert_eq!(world.count("SELECT count(*) FROM stock_intents WHERE applied_at IS NULL").await, 2);
+    // Two returns, and the word that one was paid.
+    assert_eq!(world.count("SELECT count(*) FROM stock_intents WHERE applied_at IS NULL").await, 3);
     world.redis.restart().await.unwrap();
     world.start_anew_after_redis().await;
     world.assert_settled(&sale).await;
@@ -125,9 +126,10 @@ async fn at_a_postgres_that_may_be_older_no_order_moves_before_it_is_drained() {
     let dump = world.dump().await;
     let given_up = world.client().cancel(orders[0], "b-0").await;
     assert_eq!(given_up.status, 200);
+    confirm(&world.orders(), orders[1]).await.unwrap();
     world.assert_settled(&sale).await;
     world.stop_node().await;
-    // By now every hold is over; only the log knows that one was given up before.
+    // By now every hold is over; only the log knows that one was given up before, and one paid.
     world.restore_dump(&dump).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let door = world.orders();
@@ -143,8 +145,20 @@ async fn at_a_postgres_that_may_be_older_no_order_moves_before_it_is_drained() {
     let first = world.orders().read(orders[0]).await.unwrap();
     assert_eq!(first.cancel_reason.as_deref(), Some("buyer"), "decided anew: {first:?}");
     assert_eq!((first.events.len(), first.events[0].actor.as_str()), (1, "log"));
+    let paid = world.orders().read(orders[1]).await.unwrap();
+    assert_eq!((paid.state.as_str(), paid.events[0].actor.as_str()), ("confirmed", "test"));
     world.assert_settled(&sale).await;
-    assert_eq!(world.stock(&sale, "TEE").await, 10);
+    assert_eq!(world.stock(&sale, "TEE").await, 9);
+    // Cancelled now, and its money goes back: also that is told to a database that forgets it.
+    let dump = world.dump().await;
+    cancel(&world.orders(), orders[1], Cancellation::Operator).await.unwrap();
+    world.assert_settled(&sale).await;
+    world.stop_node().await;
+    world.restore_dump(&dump).await;
+    world.start_node().await;
+    let paid = world.orders().read(orders[1]).await.unwrap();
+    assert_eq!((paid.state.as_str(), paid.refund_due_at.is_some()), ("cancelled", true));
+    world.assert_settled(&sale).await;
     let again = cancel(&world.orders(), orders[0], Cancellation::Operator).await;
     assert_eq!(again.unwrap(), Outcome::Unchanged);
 }

@@ -81,6 +81,10 @@ fn said(address: EntryAddress, entry: &LogEntry) -> String {
             let why = entry.reason.escape_debug();
             format!("{} {} {} by {who}: {why}", stock.sale, units(&stock.lines), stock.cause)
         }
+        LogEntry::Confirmation { order, decided } => {
+            let (who, why) = (decided.actor.escape_debug(), decided.reason.escape_debug());
+            format!("{order} {} by {who}: {why}", decided.stock.sale)
+        }
         LogEntry::Return { order, reason, stock } => {
             format!("{order} {} {} {reason}", stock.sale, units(&stock.lines))
         }
@@ -113,6 +117,13 @@ fn said_json(address: EntryAddress, entry: &LogEntry) -> Value {
             "units": stock_lines(&entry.stock.lines),
             "actor": entry.actor,
             "reason": entry.reason,
+        }),
+        LogEntry::Confirmation { order, decided } => json!({
+            "order": order,
+            "sale": decided.stock.sale.as_str(),
+            "cause": decided.stock.cause,
+            "actor": decided.actor,
+            "reason": decided.reason,
         }),
         LogEntry::Return { order, reason, stock } => json!({
             "order": order,

@@ -52,7 +52,8 @@ pub(super) struct LogCommand {
     /// Only orders of this buyer
     #[arg(long, value_name = "ID", value_parser = buyer)]
     buyer: Option<BuyerId>,
-    /// Only entries of this kind: order, allotment, adjustment, return, opening, or what else stands in the log
+    /// Only entries of this kind: order, allotment, adjustment, confirmation, return, opening,
+    /// or what else stands in the log
     #[arg(long)]
     kind: Option<String>,
     /// Only this partition

@@ -1,12 +1,12 @@
-//! The entry of an operator's change of an allotment.
+//! Entries of what somebody decided, which the log has to tell with who and why.
 
 use crate::log::{EntryError, StockEntry};
 
-/// Units that an operator has added to a running sale, or taken from it: with who and why, so that a database which has
-/// lost that learns of it again.
+/// Units that an operator has added to a running sale, or taken from it; or an order that was confirmed. With who and why,
+/// so that a database which has lost that learns of it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdjustmentEntry {
-    /// What changed; units are below zero where they were taken away.
+pub struct DecidedEntry {
+    /// What changed; units are below zero where they were taken away, and there are none where an order was confirmed.
     pub stock: StockEntry,
     /// Who.
     pub actor: String,
@@ -14,8 +14,8 @@ pub struct AdjustmentEntry {
     pub reason: String,
 }
 
-impl AdjustmentEntry {
-    /// The value of the field `adjustment`.
+impl DecidedEntry {
+    /// The value of the field `adjustment` or `confirmation`.
     pub fn encode(&self) -> String {
         // Spaces stand in strings alone, where JSON knows another way to write them: it stays one word.
         let who = serde_json::json!([self.actor, self.reason]).to_string().replace(' ', "\\u0020");
@@ -35,13 +35,14 @@ impl AdjustmentEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::LogEntry;
-    use crate::order_id::Mark;
+    use crate::log::{EntryId, LogEntry};
+    use crate::order_id::{Mark, OrderId};
+    use crate::partition::Partition;
 
     #[test]
     fn an_adjustment_reads_back_whoever_made_it() {
         for (units, reason) in [(5, "more came"), (-5, "broken \\ \"in\" \u{a0}transit\n \\u0020")] {
-            let entry = AdjustmentEntry {
+            let entry = DecidedEntry {
                 stock: StockEntry {
                     mark: Mark::random(),
                     sale: "demo".parse().unwrap(),
@@ -56,6 +57,23 @@ mod tests {
             assert_eq!(entry.lowers(), units < 0);
             assert_eq!(LogEntry::decode("adjustment", &text), Ok(LogEntry::Adjustment(entry)));
         }
+        let order = OrderId::new(EntryId { ms: 9, seq: 1 }, Partition::new(0), Mark::random());
+        let decided = DecidedEntry {
+            stock: StockEntry {
+                mark: Mark::random(),
+                sale: "demo".parse().unwrap(),
+                cause: StockEntry::cause_of_confirmation(order),
+                lines: vec![],
+            },
+            actor: "payment".into(),
+            reason: "paid".into(),
+        };
+        let text = decided.encode();
+        assert_eq!(
+            LogEntry::decode("confirmation", &text),
+            Ok(LogEntry::Confirmation { order, decided: decided.clone() })
+        );
+        assert_eq!(LogEntry::decode("adjustment", &text), Ok(LogEntry::Adjustment(decided)));
         let bad = "00000000 demo adjust:demo:0:k TEE:-5 [\"ada\"]";
         assert_eq!(LogEntry::decode("adjustment", bad), Err(EntryError::Word("actor and reason")));
     }
