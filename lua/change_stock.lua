@@ -4,11 +4,13 @@
 --
 -- Guarantee: each cause changes stock once, however often the call is repeated.
 -- KEYS  1 meta   2 sale   3 buyers   4 causes   5 log
--- ARGV  1 field of the log entry ("allotment" or "return")   2 value of the log entry   3 cause
+-- ARGV  1 field of the log entry ("allotment", "adjustment", "confirmation" or "return")   2 value of the log entry   3 cause
 --       4 buyer ("" for none)   5 head and entry id of the buyer's record to empty of its units
---       then pairs: SKU (each once), units to add; a return may have none, and is logged all the same
+--       then pairs: SKU (each once), units to add; a return may have none, a confirmation has none, and they are
+--       logged all the same; an adjustment may take units away (below 0)
 -- Reply the id of the log entry; "known" where this cause was applied before; "absent" where the sale is not here, or
---       where units return to a SKU without stock (it would be for sale again, with a number that nobody knows)
+--       where units return to a SKU without stock, or are taken from one (it would be for sale again, with a number that
+--       nobody knows); "short" where fewer units are left than are to go: they are sold
 -- Error FENCED stamp|lease|log
 -- @include fence
 local fenced = fence(KEYS[1])
@@ -24,9 +26,11 @@ local fields, stocks = {}, {}
 for i = 6, #ARGV, 2 do fields[#fields + 1] = 'stock:' .. ARGV[i] end
 local found = #fields > 0 and redis.call('HMGET', KEYS[2], unpack(fields))
 for i = 1, #fields do
-  if ARGV[1] == 'return' and not found[i] then return 'absent' end
+  local units = tonumber(ARGV[5 + 2 * i])
+  if not found[i] and (ARGV[1] == 'return' or units < 0) then return 'absent' end
   stocks[2 * i - 1] = fields[i]
-  stocks[2 * i] = tonumber(found[i] or 0) + tonumber(ARGV[5 + 2 * i])
+  stocks[2 * i] = tonumber(found[i] or 0) + units
+  if units < 0 and stocks[2 * i] < 0 then return 'short' end
 end
 
 -- The buyer's record keeps its key (promise 3), its units no longer count against the limit.

@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod node;
 pub mod order;
 pub mod order_id;
+pub mod order_life;
 pub mod partition;
 pub mod persist;
 pub mod postgres;

@@ -19,6 +19,7 @@ use crate::gate::Gate;
 use crate::http::{self, BearerToken, HttpLimits, Served};
 use crate::keeper::{self, Keeper, KeeperOptions};
 use crate::metrics::{self, Metrics};
+use crate::order_life::{OrderLife, Sweeper};
 use crate::partition::Partitions;
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
 use crate::postgres::{
@@ -144,6 +145,9 @@ impl Node {
         if settings.role.runs_worker() {
             node.start_workers(&parts)?;
         }
+        if settings.role.runs_sweeper() {
+            node.start_sweeper(&parts);
+        }
         Ok(node)
     }
 
@@ -210,7 +214,7 @@ impl Node {
             parts.gates.clone(),
             parts.partitions,
             (decider(settings, claims), reads),
-            (parts.pool.clone(), store),
+            (parts.pool.clone(), store, parts.orders()),
             identity,
             options,
             parts.metrics.clone(),
@@ -229,7 +233,8 @@ impl Node {
         let token =
             BearerToken::new(token).map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
         let limits = HttpLimits { body_max_bytes: admin::BODY_MAX_BYTES, ..http_limits(parts.settings) };
-        let state = AdminState { store: parts.store(), publish_wait: admin::PUBLISH_WAIT };
+        let state =
+            AdminState { store: parts.store(), orders: parts.orders(), publish_wait: admin::PUBLISH_WAIT };
         let door = Arc::new(AdminDoor { state, token, limits });
         self.serve(parts, "admin", listener, move |request| admin::serve(door.clone(), request));
         Ok(())
@@ -253,6 +258,13 @@ impl Node {
         self.servers.push(tokio::spawn(async move {
             http::serve_counted(listener, limits, handler, stop.cancelled_owned(), open).await
         }));
+    }
+
+    fn start_sweeper(&mut self, parts: &Parts<'_>) {
+        let pause = parts.settings.sweep_interval_ms.duration();
+        let sweeper = Sweeper { orders: parts.orders(), pause, metrics: parts.metrics.orders.clone() };
+        let stop = self.stop_workers.clone();
+        self.workers.spawn(supervise("sweeper", stop.clone(), move || sweeper.clone().run(stop.clone())));
     }
 
     fn start_workers(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
@@ -317,6 +329,10 @@ impl<'a> Parts<'a> {
 
     fn store(&self) -> CatalogueStore {
         CatalogueStore::new(self.pool.clone(), self.settings.postgres_timeout_ms.duration())
+    }
+
+    fn orders(&self) -> OrderLife {
+        OrderLife::new(self.pool.clone(), self.settings.postgres_timeout_ms.duration())
     }
 }
 

@@ -2,7 +2,7 @@
 -- $1: the last id of the page before, NULL for the first; $2: rows at most;
 -- $3: also those that are retired.
 SELECT sale.id, sale.name, sale.opens_at, sale.closes_at, sale.control, sale.payment,
-       sale.version, sale.created_at, sale.retired_at,
+       sale.version, sale.created_at, sale.retired_at, sale.hold_s, sale.buyer_cancel,
        (SELECT count(*) FROM sale_items AS item WHERE item.sale_id = sale.id),
        stock.allotted,
        stock.sold

@@ -7,6 +7,7 @@ WITH new_rows AS (
     ON CONFLICT DO NOTHING
     RETURNING sku
 ), ended AS (
-    UPDATE stock_intents SET applied_at = now() WHERE cause = $5 AND applied_at IS NULL
+    UPDATE stock_intents SET applied_at = now(), ended_as = NULL
+    WHERE cause = $5 AND (applied_at IS NULL OR ended_as IS NOT NULL)
 )
 SELECT count(*), EXISTS (SELECT FROM stock_intents WHERE cause = $5) FROM new_rows

@@ -2,14 +2,22 @@
 --
 -- Sorted by id, so that two workers with the same entries wait for each other instead of deadlocking.
 -- ON CONFLICT without a target: an order that is known (same id) and a second order of one key are both left out
--- here; the caller tells them apart. Prices come from the sale's items, which never change.
+-- here; the caller tells them apart. Prices come from the sale's items, which never change. Where the sale asks for a
+-- payment its orders wait for it, and hold their units so long.
 -- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints  $7 order of each line  $8 SKUs  $9 quantities
 WITH incoming AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
         AS t (id, sale_id, buyer, idem_key, fingerprint)
 ), new_orders AS (
-    INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state)
-    SELECT id, sale_id, $1, buyer, idem_key, fingerprint, 'confirmed' FROM incoming ORDER BY id
+    -- A sale that is not here has no items either, and the lines tell.
+    INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, expires_at)
+    SELECT i.id, i.sale_id, $1, i.buyer, i.idem_key, i.fingerprint,
+           CASE WHEN s.hold_s IS NULL THEN 'confirmed' ELSE 'pending' END,
+           -- From orders.accepted_at, which is generated and not there yet.
+           CASE WHEN s.hold_s IS NOT NULL THEN
+               to_timestamp(('x' || encode(substring(uuid_send(i.id) for 6), 'hex'))::bit(48)::bigint / 1000.0::float8)
+               + make_interval(secs => s.hold_s) END
+    FROM incoming i LEFT JOIN sales s ON s.id = i.sale_id ORDER BY i.id
     ON CONFLICT DO NOTHING
     RETURNING id, sale_id
 ), new_lines AS (

@@ -1,4 +1,4 @@
--- Raises allotments by what the log has added to Redis. Answers with the number of items that were raised.
+-- Moves allotments by what the log has added to Redis, or has taken from it (units below 0). Answers with the number of items that were moved.
 -- $1 sale  $2 partition  $3 SKUs  $4 units
 WITH locked AS (
     SELECT s.sku, l.units FROM unnest($3::text[], $4::bigint[]) AS l (sku, units)

@@ -14,10 +14,12 @@ WITH put_products AS (
         currency = excluded.currency, image_url = excluded.image_url, updated_at = excluded.updated_at
     WHERE old.updated_at < excluded.updated_at
 ), written AS (
-    INSERT INTO sales AS old (id, name, opens_at, closes_at, control, payment, version, created_at)
-    SELECT $1, t.name, t.opens_at, t.closes_at, t.control, t.payment, $2, t.created_at
+    INSERT INTO sales AS old (id, name, opens_at, closes_at, control, payment, hold_s, buyer_cancel, version, created_at)
+    -- An entry of an older version says nothing of cancelling.
+    SELECT $1, t.name, t.opens_at, t.closes_at, t.control, t.payment, t.hold_s, coalesce(t.buyer_cancel, 'pending'), $2,
+           t.created_at
     FROM jsonb_to_record($3::jsonb) AS t (name text, opens_at timestamptz, closes_at timestamptz, control text,
-                                          payment text, created_at timestamptz)
+                                          payment text, hold_s integer, buyer_cancel text, created_at timestamptz)
     ON CONFLICT (id) DO UPDATE
     SET control = excluded.control, opens_at = excluded.opens_at, closes_at = excluded.closes_at,
         version = excluded.version

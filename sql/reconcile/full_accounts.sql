@@ -29,7 +29,7 @@ WITH snapshot AS (
 ), open_allotments AS (
     SELECT i.sale_id, l.key AS sku, sum(l.value::bigint) AS units
     FROM stock_intents i, jsonb_each_text(i.lines) l
-    WHERE i.partition = $1 AND i.kind <> 'return' AND i.applied_at IS NULL
+    WHERE i.partition = $1 AND i.kind IN ('allotment', 'raise') AND i.applied_at IS NULL
     GROUP BY i.sale_id, l.key
 ), dead AS (
     SELECT d.sale_id, l.key AS sku, sum(l.value::bigint) AS units

@@ -4,7 +4,8 @@
 -- $1 partition  $2 at most
 SELECT s.id, s.version, s.control, s.opens_at, s.closes_at,
        jsonb_build_object('name', s.name, 'opens_at', s.opens_at, 'closes_at', s.closes_at, 'control', s.control,
-                          'payment', s.payment, 'created_at', s.created_at)
+                          'payment', s.payment, 'hold_s', s.hold_s, 'buyer_cancel', s.buyer_cancel,
+                          'created_at', s.created_at)
        || CASE WHEN p.version > 0 THEN '{}' ELSE jsonb_build_object(
            'products', (SELECT jsonb_agg(to_jsonb(product) ORDER BY product.sku)
                         FROM products product JOIN sale_items i USING (sku) WHERE i.sale_id = s.id),

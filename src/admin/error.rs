@@ -46,9 +46,16 @@ impl AdminError {
 impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NoSuchSale(_) | StoreError::NoSuchProduct(_) => Self::NotFound(error.to_string()),
+            StoreError::NoSuchSale(_) | StoreError::NoSuchProduct(_) | StoreError::NoSuchItem(..) => {
+                Self::NotFound(error.to_string())
+            }
             StoreError::Invalid(errors) => Self::InvalidDefinition(errors),
-            StoreError::SaleDiffers { .. } | StoreError::Refused(_) => Self::Conflict(error.to_string()),
+            StoreError::SaleDiffers { .. }
+            | StoreError::Refused(_)
+            | StoreError::Retired(_)
+            | StoreError::TooFewUnits { .. }
+            | StoreError::TooManyUnits(_)
+            | StoreError::KeyReused(_) => Self::Conflict(error.to_string()),
             StoreError::Contended(_) | StoreError::NoPartitions => {
                 tracing::warn!(%error, "an admin request has to be repeated");
                 Self::Unavailable

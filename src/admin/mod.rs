@@ -3,9 +3,11 @@
 
 mod door;
 mod error;
+mod orders;
 mod products;
 mod query;
 mod sales;
+mod who;
 
 use std::time::Duration;
 
@@ -16,12 +18,15 @@ pub use door::{AdminDoor, BODY_MAX_BYTES, PUBLISH_WAIT, serve};
 pub use error::AdminError;
 
 use crate::catalogue::{CatalogueStore, ControlAction};
+use crate::order_life::OrderLife;
 
 /// What the routes work on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AdminState {
     /// Products and sales.
     pub store: CatalogueStore,
+    /// Orders that are stored.
+    pub orders: OrderLife,
     /// How long an answer waits for a change to reach Redis before it says `"applied": false`.
     pub publish_wait: Duration,
 }
@@ -73,11 +78,17 @@ pub async fn handle(state: &AdminState, request: AdminRequest<'_>) -> Result<Adm
         (["sales"], _) => Err(AdminError::MethodNotAllowed { allow: "GET, POST" }),
         (["sales", id], "GET") => sales::get(state, id).await,
         (["sales", _], _) => Err(AdminError::MethodNotAllowed { allow: "GET" }),
+        (["sales", id, "adjust"], "POST") => sales::adjust(state, id, &request.body).await,
+        (["sales", _, "adjust"], _) => Err(AdminError::MethodNotAllowed { allow: "POST" }),
         (["sales", id, word], method) => match (control_action(word), method) {
             (None, _) => Err(AdminError::no_route()),
             (Some(action), "POST") => sales::control(state, id, action).await,
             (Some(_), _) => Err(AdminError::MethodNotAllowed { allow: "POST" }),
         },
+        (["orders", id], "GET") => orders::get(state, id).await,
+        (["orders", _], _) => Err(AdminError::MethodNotAllowed { allow: "GET" }),
+        (["orders", id, "cancel"], "POST") => orders::cancel(state, id, &request.body).await,
+        (["orders", _, "cancel"], _) => Err(AdminError::MethodNotAllowed { allow: "POST" }),
         _ => Err(AdminError::no_route()),
     }
 }

@@ -1,11 +1,13 @@
 //! `/admin/v1/sales`.
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::query::PageQuery;
+use super::who::Who;
 use super::{AdminError, AdminReply, AdminState};
-use crate::catalogue::{ControlAction, Created, NewSale, SaleId, read_json};
+use crate::catalogue::{Adjustment, ControlAction, Created, NewSale, SaleId, adjustment_delta, read_json};
 
 /// Who is written into the stock's history. The token does not tell people apart.
 const ACTOR: &str = "admin-api";
@@ -43,6 +45,41 @@ pub(super) async fn control(
     let id = sale_id(id)?;
     let sale = state.store.set_control(&id, action).await?;
     Ok(AdminReply::ok(changed(state, &id, sale.version).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdjustBody {
+    sku: String,
+    delta: i64,
+    key: String,
+    reason: String,
+    actor: Option<String>,
+}
+
+/// `POST /admin/v1/sales/{id}/adjust`, with `{"sku": "…", "delta": -5, "key": "…", "reason": "…", "actor": "…"}`. The same
+/// key again changes nothing.
+pub(super) async fn adjust(state: &AdminState, id: &str, body: &[u8]) -> Result<AdminReply, AdminError> {
+    let sale = sale_id(id)?;
+    let body: AdjustBody = serde_json::from_slice(body).map_err(|error| {
+        let form = r#"{"sku":"…","delta":-5,"key":"…","reason":"…","actor":"…"}"#;
+        AdminError::Malformed(format!("{error}; send {form}"))
+    })?;
+    let who = Who::read(body.actor.as_deref(), &body.reason)?;
+    let asked = Adjustment {
+        sku: body.sku.parse().map_err(|error| AdminError::Malformed(format!("sku: {error}")))?,
+        delta: adjustment_delta(body.delta).map_err(|why| AdminError::Malformed(format!("delta {why}")))?,
+        key: body.key.parse().map_err(|error| AdminError::Malformed(format!("key: {error}")))?,
+        sale,
+        actor: who.actor,
+        reason: who.reason,
+    };
+    let adjusted = state.store.adjust(&asked, state.publish_wait).await?;
+    if adjusted.refused == asked.delta {
+        let detail = format!("the units of {} are sold by now: nothing was taken away", asked.sku);
+        return Err(AdminError::Conflict(detail));
+    }
+    Ok(AdminReply::ok(json!({ "adjusted": adjusted, "sale": view(state, &asked.sale).await? })))
 }
 
 /// The sale after a change, and whether the change has reached every partition.

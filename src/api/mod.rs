@@ -3,6 +3,7 @@
 mod answer;
 mod attempts;
 mod buyer_identity;
+mod cancel;
 mod claim_body;
 mod claims;
 mod desks;
@@ -17,6 +18,7 @@ use crate::catalogue::CatalogueStore;
 use crate::claim::{Decider, IntakeLimits, ReplicaAck};
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::order_life::OrderLife;
 use crate::partition::{Partition, Partitions};
 use crate::postgres::PgPool;
 use crate::redis::Redis;
@@ -53,6 +55,7 @@ pub struct Api {
     replicas: Option<ReplicaAck>,
     pool: PgPool,
     store: CatalogueStore,
+    orders: OrderLife,
     identity: BuyerIdentity,
     options: ApiOptions,
     desks: Desks,
@@ -68,7 +71,7 @@ impl Api {
         gates: Vec<Gate>,
         partitions: Partitions,
         (claims, redis): (Decider, Redis),
-        (pool, store): (PgPool, CatalogueStore),
+        (pool, store, orders): (PgPool, CatalogueStore, OrderLife),
         identity: BuyerIdentity,
         options: ApiOptions,
         metrics: Arc<Metrics>,
@@ -83,6 +86,7 @@ impl Api {
             redis,
             pool,
             store,
+            orders,
             identity,
             options,
             metrics,

@@ -25,7 +25,7 @@ const PAGE_DEFAULT: i64 = 20;
 const PAGE_MAX: i64 = 100;
 
 #[derive(Serialize)]
-struct OrderView {
+pub(super) struct OrderView {
     id: OrderId,
     sale: String,
     state: OrderState,
@@ -33,6 +33,8 @@ struct OrderView {
     cancel_reason: Option<String>,
     items: serde_json::Value,
     accepted_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -46,13 +48,26 @@ struct OrdersPage {
 pub(super) async fn show(api: &Api, id: &str, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
     let buyer = api.identity.of(headers)?;
     let id: OrderId = id.parse().map_err(|_| ProblemKind::NotFound)?;
-    let gate = api.gate(id.partition()).ok_or(ProblemKind::NotFound)?;
-    let persisted = from_postgres(api, id, &buyer).await;
-    if let Ok(Some(order)) = persisted {
-        return Ok(respond(&order));
+    Ok(respond(&view(api, id, &buyer).await?))
+}
+
+/// One order that is known to be in Postgres.
+pub(super) async fn show_stored(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<Response<Body>, Problem> {
+    match from_postgres(api, id, buyer).await {
+        Ok(Some(order)) => Ok(respond(&order)),
+        _ => Err(ProblemKind::Unavailable.into()),
     }
-    match (from_log(api, gate, id, &buyer).await, persisted) {
-        (Ok(Some(order)), _) => Ok(respond(&order)),
+}
+
+/// One order of a buyer as it is now.
+pub(super) async fn view(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<OrderView, Problem> {
+    let gate = api.gate(id.partition()).ok_or(ProblemKind::NotFound)?;
+    let persisted = from_postgres(api, id, buyer).await;
+    if let Ok(Some(order)) = persisted {
+        return Ok(order);
+    }
+    match (from_log(api, gate, id, buyer).await, persisted) {
+        (Ok(Some(order)), _) => Ok(order),
         // Only where both have answered, and the log is the one that was opened, is it certain that there is none.
         (Ok(None), Ok(_)) if gate.open().is_some() => Err(ProblemKind::NotFound.into()),
         (log, postgres) => {
@@ -140,6 +155,7 @@ fn view_of_row(row: &Row) -> OrderView {
         cancel_reason: row.get(3),
         items: row.get(4),
         accepted_at: id.accepted_at(),
+        expires_at: row.get(5),
     }
 }
 
@@ -182,6 +198,7 @@ fn view_of_entry(id: OrderId, order: &OrderEntry) -> OrderView {
         cancel_reason: None,
         items: order.lines.iter().map(item).collect(),
         accepted_at: id.accepted_at(),
+        expires_at: None,
     }
 }
 

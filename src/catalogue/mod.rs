@@ -1,5 +1,6 @@
 //! What is sold: products, sales and their items.
 
+mod adjustment;
 mod allotment;
 mod control;
 mod document;
@@ -11,6 +12,7 @@ mod product;
 mod sale;
 mod store;
 
+pub use adjustment::{Adjustment, AdjustmentKey, AdjustmentKeyError, adjustment_delta, split_by_free};
 pub use allotment::{STOCK_MAX, split_evenly};
 pub use control::{ControlAction, ControlError, SaleControl, SaleStatus, SaleWindow, UnknownWord};
 pub use document::{DocumentError, read_json, read_toml};
@@ -20,6 +22,7 @@ pub use money::{Money, PRICE_MAX};
 pub use new_sale::{ITEMS_MAX, NewItem, NewSale};
 pub use product::{PRODUCTS_MAX, Product, StoredProduct, read_products};
 pub use sale::{
-    Item, ItemStock, PaymentPolicy, ProductText, Sale, SaleDefinition, SaleDetail, SaleSummary, SaleView,
+    BuyerCancel, Item, ItemStock, PaymentPolicy, ProductText, Sale, SaleDefinition, SaleDetail, SaleSummary,
+    SaleView,
 };
-pub use store::{CatalogueStore, Created, PAGE_MAX, Page, Publication, StoreError};
+pub use store::{Adjusted, CatalogueStore, Created, PAGE_MAX, Page, Publication, StoreError};

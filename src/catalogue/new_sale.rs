@@ -10,10 +10,16 @@ use super::allotment::STOCK_MAX;
 use super::fields::{FieldError, Object, Report};
 use super::ids::{SaleId, Sku};
 use super::product::{Product, read_list};
-use super::sale::PaymentPolicy;
+use super::sale::{BuyerCancel, PaymentPolicy};
 
-const SALE_FIELDS: [&str; 7] = ["id", "name", "opens_at", "closes_at", "payment", "items", "products"];
+const SALE_FIELDS: [&str; 9] =
+    ["id", "name", "opens_at", "closes_at", "payment", "hold_s", "buyer_cancel", "items", "products"];
 const ITEM_FIELDS: [&str; 5] = ["sku", "price", "currency", "stock", "per_buyer_limit"];
+
+/// How long a pending order holds its units where the definition does not say, in seconds.
+const HOLD_S: i32 = 900;
+/// The longest hold: 30 days, in seconds.
+const HOLD_S_MAX: i64 = 2_592_000;
 
 /// Most items of one sale.
 pub const ITEMS_MAX: usize = 1000;
@@ -31,6 +37,10 @@ pub struct NewSale {
     pub closes_at: Timestamp,
     /// What has to happen before an order is confirmed.
     pub payment: PaymentPolicy,
+    /// Seconds for which a pending order holds its units; there exactly where payment is asked for.
+    pub hold_s: Option<i32>,
+    /// Until when a buyer may cancel.
+    pub buyer_cancel: BuyerCancel,
     /// In the order in which they are shown.
     pub items: Vec<NewItem>,
     /// Products that are put together with the sale.
@@ -78,6 +88,11 @@ fn read_sale(object: &Object<'_>) -> Option<NewSale> {
         None => Some(PaymentPolicy::default()),
         Some(value) => object.parsed("payment", value),
     };
+    let hold_s = read_hold(object, payment);
+    let buyer_cancel = match object.value("buyer_cancel") {
+        None => Some(BuyerCancel::default()),
+        Some(value) => object.parsed("buyer_cancel", value),
+    };
     let products = read_list(object);
     let items = read_items(object);
     Some(NewSale {
@@ -86,9 +101,25 @@ fn read_sale(object: &Object<'_>) -> Option<NewSale> {
         opens_at: opens_at?,
         closes_at: closes_at?,
         payment: payment?,
+        hold_s,
+        buyer_cancel: buyer_cancel?,
         items,
         products,
     })
+}
+
+fn read_hold(object: &Object<'_>, payment: Option<PaymentPolicy>) -> Option<i32> {
+    let given = object
+        .value("hold_s")
+        .and_then(|value| object.integer("hold_s", value, 1..=HOLD_S_MAX, "seconds"))
+        .and_then(|seconds| i32::try_from(seconds).ok());
+    if payment == Some(PaymentPolicy::None) {
+        if given.is_some() {
+            object.fault("hold_s", "needs a payment to wait for: orders without one are confirmed at once");
+        }
+        return None;
+    }
+    given.or(Some(HOLD_S))
 }
 
 fn read_items(object: &Object<'_>) -> Vec<NewItem> {

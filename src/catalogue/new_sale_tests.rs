@@ -42,7 +42,8 @@ fn a_good_definition_is_read_whole() {
     let sale = NewSale::read(&definition).unwrap();
     assert_eq!(sale.id.as_str(), "demo");
     assert_eq!(sale.closes_at.to_string(), "2026-11-27T11:00:00.123Z", "UTC, whole milliseconds");
-    assert_eq!(sale.payment, PaymentPolicy::None);
+    assert_eq!((sale.payment, sale.hold_s), (PaymentPolicy::None, None));
+    assert_eq!(sale.buyer_cancel, BuyerCancel::Pending);
     assert_eq!(sale.items[0].price, Some(1999));
     assert_eq!(sale.items[0].per_buyer_limit, Some(2));
     assert_eq!((sale.items[1].price, sale.items[1].currency), (None, None));
@@ -87,7 +88,15 @@ fn each_mistake_names_its_field() {
     refused("opens_at", "offset", |sale| sale["opens_at"] = json!("2026-11-27T09:00:00"));
     refused("closes_at", "RFC 3339", |sale| sale["closes_at"] = json!(1_800_000_000));
     refused("closes_at", "after opens_at", |sale| sale["closes_at"] = sale["opens_at"].clone());
-    refused("payment", "none", |sale| sale["payment"] = json!("cash"));
+    refused("payment", "none, gateway", |sale| sale["payment"] = json!("cash"));
+    refused("hold_s", "needs a payment", |sale| sale["hold_s"] = json!(60));
+    refused("buyer_cancel", "until_close", |sale| sale["buyer_cancel"] = json!("always"));
+    for bad in [json!(0), json!(2_592_001), json!("60")] {
+        refused("hold_s", "2592000", |sale| {
+            sale["payment"] = json!("gateway");
+            sale["hold_s"] = bad;
+        });
+    }
     refused("items", "is required", |sale| sale["items"] = json!(null));
     refused("items", "at least one", |sale| sale["items"] = json!([]));
     refused("items", "must be a list", |sale| sale["items"] = json!({"sku": "A"}));

@@ -17,6 +17,23 @@ pub enum PaymentPolicy {
     /// Nothing: an order is confirmed as it is persisted.
     #[default]
     None,
+    /// A payment gateway has to take the money while the order is held.
+    Gateway,
+    /// The buyer pays elsewhere while the order is held, and a webhook tells.
+    Checkout,
+}
+
+/// Until when a buyer may cancel an order of the sale. An operator may always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuyerCancel {
+    /// Not at all.
+    Never,
+    /// While the order waits for its payment: never, where none is asked for.
+    #[default]
+    Pending,
+    /// Until the sale closes, also once the order is confirmed.
+    UntilClose,
 }
 
 /// A sale without its items.
@@ -31,6 +48,10 @@ pub struct Sale {
     pub window: SaleWindow,
     /// What has to happen before an order is confirmed.
     pub payment: PaymentPolicy,
+    /// Seconds for which a pending order holds its units; there exactly where payment is asked for.
+    pub hold_s: Option<i32>,
+    /// Until when a buyer may cancel.
+    pub buyer_cancel: BuyerCancel,
     /// Rises with every change.
     pub version: i64,
     /// When it was created.
@@ -200,32 +221,40 @@ impl SaleSummary {
     }
 }
 
-impl PaymentPolicy {
-    /// As stored.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-        }
-    }
-}
-
-impl FromStr for PaymentPolicy {
-    type Err = UnknownPayment;
-    fn from_str(word: &str) -> Result<Self, UnknownPayment> {
-        match word {
-            "none" => Ok(Self::None),
-            _ => Err(UnknownPayment(word.chars().take(40).collect())),
-        }
-    }
-}
-
-/// Not a payment policy.
+/// Not a word that a definition may have in this place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("must be \"none\", not {0:?}")]
-pub struct UnknownPayment(String);
+#[error("must be one of {allowed}, not {word:?}")]
+pub struct UnknownPolicy {
+    word: String,
+    allowed: &'static str,
+}
 
-impl From<UnknownPayment> for UnknownWord {
-    fn from(unknown: UnknownPayment) -> Self {
-        Self { word: unknown.0, allowed: "none" }
+impl From<UnknownPolicy> for UnknownWord {
+    fn from(unknown: UnknownPolicy) -> Self {
+        Self { word: unknown.word, allowed: unknown.allowed }
     }
 }
+
+macro_rules! policy_words {
+    ($type:ident, $allowed:literal { $($variant:ident = $word:literal),+ $(,)? }) => {
+        impl $type {
+            /// As stored.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+        impl FromStr for $type {
+            type Err = UnknownPolicy;
+            fn from_str(word: &str) -> Result<Self, UnknownPolicy> {
+                match word {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(UnknownPolicy { word: word.chars().take(40).collect(), allowed: $allowed }),
+                }
+            }
+        }
+    };
+}
+policy_words!(PaymentPolicy, "none, gateway, checkout" { None = "none", Gateway = "gateway", Checkout = "checkout" });
+policy_words!(BuyerCancel, "never, pending, until_close" {
+    Never = "never", Pending = "pending", UntilClose = "until_close",
+});

@@ -10,6 +10,7 @@ use crate::config::ConfigErrors;
 use crate::dead_letters::DeadLetterError;
 use crate::keeper::OpenError;
 use crate::node::NodeError;
+use crate::order_life::LifeError;
 use crate::partition::Partition;
 use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::reconcile::ReconcileError;
@@ -71,6 +72,9 @@ pub enum CliError {
     /// A dead letter was not ended.
     #[error(transparent)]
     DeadLetter(#[from] DeadLetterError),
+    /// An order did not move, or cannot be shown.
+    #[error(transparent)]
+    Order(Box<LifeError>),
     /// What would be destroyed stays.
     #[error(transparent)]
     NotConfirmed(#[from] NotConfirmed),

@@ -7,7 +7,8 @@ use comfy_table::Table;
 use serde_json::{Value, json};
 
 use super::CliError;
-use super::dead::{login_name, operator, write_json};
+use super::dead::write_json;
+use super::login_name::{login_name, operator};
 use super::runtime::block_on;
 use super::servers::Servers;
 use super::tables::{number, table, text};

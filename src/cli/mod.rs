@@ -8,7 +8,9 @@ mod dev;
 mod error;
 mod incidents;
 mod log;
+mod login_name;
 mod migrate;
+mod order;
 mod rebuild;
 pub mod reconcile;
 mod replay;
@@ -73,6 +75,9 @@ enum Command {
     /// List and acknowledge what went wrong although the engine went on
     #[command(subcommand)]
     Incidents(incidents::IncidentsCommand),
+    /// Show and cancel orders that are stored
+    #[command(subcommand)]
+    Order(order::OrderCommand),
     /// Rebuild Redis from Postgres
     Rebuild(rebuild::RebuildCommand),
     /// Show the settings in effect and where each comes from, secrets masked
@@ -94,6 +99,7 @@ impl Command {
             Self::Log(command) => command.run(&effective.settings),
             Self::Dead(command) => command.run(&effective.settings),
             Self::Incidents(command) => command.run(&effective.settings),
+            Self::Order(command) => command.run(&effective.settings),
             Self::Rebuild(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }

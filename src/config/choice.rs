@@ -47,9 +47,11 @@ choice! {
     Role {
         /// The HTTP API.
         Api = "api",
-        /// The workers and the keeper.
+        /// The workers, the keeper, and what the sweeper does.
         Worker = "worker",
-        /// Both.
+        /// The end of holds that are over, and nothing else.
+        Sweeper = "sweeper",
+        /// Everything.
         All = "all",
     }
 }
@@ -63,6 +65,11 @@ impl Role {
     /// Whether this process persists orders.
     pub const fn runs_worker(self) -> bool {
         matches!(self, Self::Worker | Self::All)
+    }
+
+    /// Whether this process cancels orders that were not paid in time.
+    pub const fn runs_sweeper(self) -> bool {
+        matches!(self, Self::Sweeper | Self::Worker | Self::All)
     }
 }
 

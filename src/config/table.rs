@@ -16,7 +16,7 @@ const fn loopback(port: u16) -> SocketAddr {
 
 settings! {
     "Process" {
-        /// What this process runs: the HTTP API, the workers that persist orders, or both.
+        /// What this process runs: the HTTP API, the workers (which sweep too), only a sweeper of expired holds, or all.
         role: Role = Role::All;
         /// Address of the API; port 0 takes a free one.
         listen: SocketAddr = loopback(8080);
@@ -82,6 +82,10 @@ settings! {
         persist_batch_max: usize = 1_000, 1..=5_000 "log entries";
         /// After this time a silent worker counts as dead, and others claim its entries.
         persist_idle_ms: Millis = Millis::new(30_000), 100..=3_600_000 "milliseconds";
+    }
+    "Orders" {
+        /// Time between two looks for orders that were not paid in time.
+        sweep_interval_ms: Millis = Millis::new(200), 10..=60_000 "milliseconds";
     }
     "Keeper" {
         /// How long an opened partition stays open when its keeper goes silent.

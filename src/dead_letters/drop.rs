@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::catalogue::Sku;
 use crate::claim::{QUANTITY_MAX, record_head};
-use crate::log::{EntryAddress, LogEntry, OrderEntry, StockEntry};
+use crate::log::{DecidedEntry, EntryAddress, LogEntry, OrderEntry, StockEntry};
 use crate::order_id::OrderId;
 use crate::persist::{Fence, begin};
 use crate::postgres::{PgError, PgPool, within};
@@ -75,7 +75,12 @@ async fn attempt(
     }
     let dropped = match letter.raw.decode() {
         Ok(LogEntry::Order(order)) => cancel(&tx, &letter, &order, removed, by).await?,
-        Ok(LogEntry::Allotment(stock) | LogEntry::Return { stock, .. }) => {
+        Ok(
+            LogEntry::Allotment(stock)
+            | LogEntry::Adjustment(DecidedEntry { stock, .. })
+            | LogEntry::Confirmation { decided: DecidedEntry { stock, .. }, .. }
+            | LogEntry::Return { stock, .. },
+        ) => {
             refuse_awaited(&tx, address, &stock).await?;
             Dropped::Marked
         }

@@ -76,6 +76,10 @@ problem_kinds! {
         "Try again later.";
     Closed: "closed" 409 Never "The sale is closed"
         "The sale takes no more orders.";
+    NotCancellable: "not-cancellable" 409 Never "The order cannot be cancelled by its buyer"
+        "The sale does not allow it, or no longer. Ask the shop.";
+    NotStoredYet: "not-stored-yet" 409 Always "The order is accepted, but not stored yet"
+        "Repeat it in a moment.";
     Conflict: "conflict" 409 Never "The change conflicts with the current state"
         "Read the current state and decide anew.";
     BodyTooLarge: "body-too-large" 413 Never "The request body is too large"

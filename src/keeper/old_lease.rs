@@ -98,8 +98,9 @@ impl RecordedLease {
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
         let written = db
             .execute(
+                // The opening has drained the log: from here on orders may move at this Postgres.
                 "UPDATE partitions SET server_run_id = $3, server_replid = $4, lease_ms = $5, lease_epoch = $2,
-                                       lease_ends_at = NULL
+                                       lease_ends_at = NULL, drained_postgres = postgres_identity()
                  WHERE partition = $1 AND epoch = $2 AND postgres = postgres_identity()",
                 &[&partition.to_sql(), &epoch, &server.run_id, &server.master_replid, &lease_ms],
             )

@@ -13,6 +13,7 @@ use super::duties::position;
 use super::opening::Opened;
 use super::watermark::Watermark;
 
+const VOID_INTENTS: &str = include_str!("../../sql/keeper/void_intents.sql");
 /// Calls of `trim.lua` in one turn, each bounded by the script: more than a partition can take in meanwhile.
 const TRIMS_PER_TURN: u32 = 100;
 /// Sales that one turn retires, at most.
@@ -23,7 +24,8 @@ pub(super) async fn run(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyErr
     trim(keeper, opened).await?;
     mark_drained(keeper, opened).await?;
     mark_retired(keeper).await?;
-    remove_keys(keeper, opened).await
+    remove_keys(keeper, opened).await?;
+    void_intents(keeper).await
 }
 
 /// Trims below the retention, and below what Postgres says of itself: never by what Redis says.
@@ -115,6 +117,17 @@ async fn remove_keys(keeper: &Keeper, opened: &Opened) -> Result<(), ApplyError>
         .await
         .map_err(PgError::from)?;
         tracing::info!(partition = %keeper.partition, %sale, "retired: postgres answers for its orders");
+    }
+    Ok(())
+}
+
+/// An order may be cancelled, or a hold may end, when its sale is long retired.
+async fn void_intents(keeper: &Keeper) -> Result<(), ApplyError> {
+    let db = keeper.pool.get().await.map_err(PgError::from)?;
+    let voided = db.query(VOID_INTENTS, &[&keeper.partition.to_sql()]).await.map_err(PgError::from)?;
+    if !voided.is_empty() {
+        let intents = voided.len();
+        tracing::info!(partition = %keeper.partition, intents, "changes of stock of retired sales go nowhere");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::buyer::BuyerId;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::IdempotencyKey;
 use crate::log::lines::{Lines, NO_LINES, read_lines, write_lines};
-use crate::log::{EntryId, SaleEntry};
+use crate::log::{DecidedEntry, EntryId, SaleEntry};
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
 
@@ -21,6 +21,15 @@ pub enum LogEntry {
     Sale(SaleEntry),
     /// `allotment`: units were added to a sale.
     Allotment(StockEntry),
+    /// `adjustment`: an operator changed an allotment.
+    Adjustment(DecidedEntry),
+    /// `confirmation`: an order was confirmed, after it had waited for its payment. Changes no stock.
+    Confirmation {
+        /// Which order.
+        order: OrderId,
+        /// Who says so; its cause is [`StockEntry::cause_of_confirmation`].
+        decided: DecidedEntry,
+    },
     /// `return`: the units of a cancelled order are for sale again.
     Return {
         /// Whose units.
@@ -67,7 +76,7 @@ pub struct StockEntry {
     pub sale: SaleId,
     /// Why: unique, so that it happens once.
     pub cause: String,
-    /// Units added.
+    /// Units added; below zero where an adjustment has taken them away.
     pub lines: Vec<(Sku, i64)>,
 }
 
@@ -118,6 +127,11 @@ impl StockEntry {
         format!("return:{order}")
     }
 
+    /// The cause under which the log is told, once, that an order was confirmed.
+    pub fn cause_of_confirmation(order: OrderId) -> String {
+        format!("confirm:{order}")
+    }
+
     /// The value of the field `allotment`.
     pub fn encode(&self) -> String {
         let mut text = format!("{} {} {} ", self.mark, self.sale, self.cause);
@@ -165,6 +179,12 @@ impl LogEntry {
                 definition: SaleEntry::read_definition(word(&mut words, "definition")?)?,
             }),
             "allotment" => LogEntry::Allotment(read_stock(&mut words)?),
+            "adjustment" => LogEntry::Adjustment(read_decided(&mut words)?),
+            "confirmation" => {
+                let decided = read_decided(&mut words)?;
+                let order = decided.stock.cause.strip_prefix("confirm:").and_then(|id| id.parse().ok());
+                LogEntry::Confirmation { order: order.ok_or(EntryError::Word("cause"))?, decided }
+            }
             "return" => {
                 let stock = read_stock(&mut words)?;
                 let order = stock.cause.strip_prefix("return:").and_then(|id| id.parse().ok());
@@ -191,6 +211,12 @@ fn word<'a>(words: &mut std::str::Split<'a, char>, name: &'static str) -> Result
 
 fn parsed<T: FromStr>(words: &mut std::str::Split<'_, char>, name: &'static str) -> Result<T, EntryError> {
     word(words, name)?.parse().map_err(|_| EntryError::Word(name))
+}
+
+fn read_decided(words: &mut std::str::Split<'_, char>) -> Result<DecidedEntry, EntryError> {
+    let stock = read_stock(words)?;
+    let (actor, reason) = DecidedEntry::read_who(word(words, "actor and reason")?)?;
+    Ok(DecidedEntry { stock, actor, reason })
 }
 
 fn read_stock(words: &mut std::str::Split<'_, char>) -> Result<StockEntry, EntryError> {

@@ -76,14 +76,11 @@ pub async fn fates(pool: &PgPool, entries: &[(EntryAddress, RawEntry)]) -> Resul
         let place = EntryAddress { mark: None, ..*address };
         match (stored.get(&place).cloned(), entry) {
             (Some(what), _) => Fate::Stored(what),
-            (None, Some(LogEntry::Order(_) | LogEntry::Allotment(_) | LogEntry::Return { .. }) | None) => {
-                if persisted {
-                    Fate::Missing
-                } else {
-                    Fate::Pending
-                }
+            (None, Some(LogEntry::Sale(_) | LogEntry::Opening { .. } | LogEntry::Confirmation { .. })) => {
+                Fate::Nothing
             }
-            (None, Some(_)) => Fate::Nothing,
+            (None, _) if persisted => Fate::Missing,
+            (None, _) => Fate::Pending,
         }
     };
     Ok(entries.iter().zip(&decoded).map(fate_of).collect())

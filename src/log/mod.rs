@@ -1,6 +1,7 @@
 //! The log of a partition: a Redis Stream in which every change of stock is an entry.
 
 mod address;
+mod decided_entry;
 mod entry;
 mod entry_id;
 mod fate;
@@ -11,6 +12,7 @@ mod sale_entry;
 mod walk;
 
 pub use address::{EntryAddress, EntryAddressError};
+pub use decided_entry::DecidedEntry;
 pub use entry::{EntryError, LogEntry, OrderEntry, StockEntry};
 pub use entry_id::{EntryId, EntryIdError};
 pub use fate::{Fate, fates};

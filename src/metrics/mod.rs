@@ -8,6 +8,7 @@ mod claims;
 mod histogram;
 mod http;
 mod keeper;
+mod orders;
 mod partition_sampler;
 mod persisting;
 mod process;
@@ -21,6 +22,7 @@ pub use claims::{BatchTally, ClaimMetrics, Outcome};
 pub use histogram::AtomicHistogram;
 pub use http::HttpMetrics;
 pub use keeper::KeeperMetrics;
+pub use orders::OrderMetrics;
 pub use partition_sampler::PartitionSampler;
 pub use persisting::PersistMetrics;
 pub use register::Row;
@@ -39,6 +41,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// From the log into Postgres.
     pub persist: PersistMetrics,
+    /// From stored to confirmed or cancelled.
+    pub orders: OrderMetrics,
     /// Openings, leases, and what the keeper samples of its partition.
     pub keeper: KeeperMetrics,
     /// Stock and drift.
@@ -55,6 +59,7 @@ impl Metrics {
             claims: ClaimMetrics::new(&mut register),
             http: HttpMetrics::new(&mut register),
             persist: PersistMetrics::new(&mut register),
+            orders: OrderMetrics::new(&mut register),
             keeper: KeeperMetrics::new(&mut register),
             stock: StockMetrics::new(&mut register),
             process: ProcessMetrics::new(&mut register),

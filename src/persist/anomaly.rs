@@ -3,10 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::Transaction;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::catalogue::Sku;
-use crate::log::{OrderEntry, RawEntry, StockEntry};
+use crate::log::{EntryId, OrderEntry, RawEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
@@ -15,6 +16,7 @@ use crate::persist::foreseen::{Ended, Foreseen};
 use crate::persist::transaction::{Fence, WriteError};
 
 const CANCELLED_ORDER: &str = include_str!("../../sql/persist/cancelled_order.sql");
+const CANCELLED_IN_LOG: &str = include_str!("../../sql/persist/cancelled_in_log.sql");
 
 /// What an operator has to know although the engine went on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,16 +182,13 @@ pub(super) async fn write_cancelled(
 /// Cancels an order that is active although its units went back; tells how many that were (0 or 1).
 pub(super) async fn cancel_replayed(
     tx: &Transaction<'_>,
-    order: OrderId,
-    reason: CancelReason,
+    (order, reason): (OrderId, CancelReason),
     stock: &StockEntry,
+    at: EntryId,
 ) -> Result<u64, WriteError> {
-    let cancelled = tx
-        .execute(
-            "UPDATE orders SET state = 'cancelled', cancel_reason = $2 WHERE id = $1 AND state <> 'cancelled'",
-            &[&order.to_uuid(), &reason.as_str()],
-        )
-        .await?;
+    let (id, ms, at_once) = (order.to_uuid(), at.ms_sql(), reason.is_found_by_persisting());
+    let params: [&(dyn ToSql + Sync); 4] = [&id, &reason.as_str(), &ms, &at_once];
+    let cancelled = tx.execute(CANCELLED_IN_LOG, &params).await?;
     if cancelled > 0 {
         let skus: Vec<&str> = stock.lines.iter().map(|(sku, _)| sku.as_str()).collect();
         let units: Vec<i64> = stock.lines.iter().map(|(_, units)| *units).collect();

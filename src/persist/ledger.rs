@@ -3,13 +3,14 @@
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
 
-use crate::log::{EntryId, StockEntry};
+use crate::log::{DecidedEntry, EntryId, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::persist::transaction::{Run, WriteError};
 use crate::persist::{Applied, anomaly};
 
+const CONFIRMED_IN_LOG: &str = include_str!("../../sql/persist/confirmed_in_log.sql");
 const LEDGER: &str = include_str!("../../sql/persist/ledger.sql");
 const LOST_INTENT: &str = include_str!("../../sql/persist/lost_intent.sql");
 const RAISE_ALLOTMENT: &str = include_str!("../../sql/persist/raise_allotment.sql");
@@ -33,7 +34,40 @@ pub(super) async fn write_allotment(
     if raised != skus.len() as u64 {
         return Err(WriteError::UnknownItem);
     }
-    write_lost_intent(tx, partition, id, stock, None, "allotment").await
+    let lost = Lost { kind: "allotment", order: None, reason: "allotment", actor: "log" };
+    write_lost_intent(tx, partition, id, stock, lost).await
+}
+
+/// An operator's change. A raise counts since its intent was written; where that was lost, from here. A lowering counts
+/// from here on in any case: Redis does not have the units any more.
+pub(super) async fn write_adjustment(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+    entry: &DecidedEntry,
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
+    let (stock, lowers) = (&entry.stock, entry.lowers());
+    let written = write_rows(tx, partition, id, stock, applied).await?;
+    if written.new_rows == 0 {
+        return Ok(());
+    }
+    if lowers || !written.intent_is_known {
+        let (skus, units) = columns(stock);
+        let moved =
+            tx.execute(RAISE_ALLOTMENT, &[&stock.sale.as_str(), &partition.to_sql(), &skus, &units]).await?;
+        if moved != skus.len() as u64 {
+            return Err(WriteError::UnknownItem);
+        }
+    }
+    if written.intent_is_known {
+        return Ok(());
+    }
+    let kind = if lowers { "lower" } else { "raise" };
+    let lines = stock.lines.iter().map(|(sku, units)| (sku.clone(), units.abs())).collect();
+    let asked = StockEntry { lines, ..stock.clone() };
+    let lost = Lost { kind, order: None, reason: &entry.reason, actor: &entry.actor };
+    write_lost_intent(tx, partition, id, &asked, lost).await
 }
 
 /// Units that came back. The entry performs its cancel where the database does not know of it: a replay into an older
@@ -49,7 +83,7 @@ pub(super) async fn write_return(
     let partition = run.fence.partition;
     let written = write_rows(tx, partition, id, stock, applied).await?;
     if written.new_rows > 0 {
-        applied.cancelled += anomaly::cancel_replayed(tx, order, reason, stock).await?;
+        applied.cancelled += anomaly::cancel_replayed(tx, (order, reason), stock, id).await?;
         if run.rehearsal.is_some()
             && !reason.is_found_by_persisting()
             && !anomaly::is_known(tx, order).await?
@@ -60,7 +94,9 @@ pub(super) async fn write_return(
     }
     if !written.intent_is_known {
         // Applied, so that a rebuild knows that the units no longer count against the buyer.
-        write_lost_intent(tx, partition, id, stock, Some(order.to_uuid()), reason.as_str()).await?;
+        let order = Some(order.to_uuid());
+        let lost = Lost { kind: "return", order, reason: reason.as_str(), actor: "log" };
+        write_lost_intent(tx, partition, id, stock, lost).await?;
     }
     Ok(())
 }
@@ -103,19 +139,49 @@ async fn write_rows(
     Ok(Written { new_rows, intent_is_known: row.get(1) })
 }
 
+/// An order that was confirmed. Where the database does not know of it, it is confirmed here: nothing else tells a restored
+/// database that the order is paid.
+pub(super) async fn write_confirmation(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    id: EntryId,
+    order: OrderId,
+    decided: &DecidedEntry,
+    applied: &mut Applied,
+) -> Result<(), WriteError> {
+    let written = write_rows(tx, partition, id, &decided.stock, applied).await?;
+    if written.intent_is_known {
+        return Ok(());
+    }
+    let (actor, reason) = (&decided.actor, &decided.reason);
+    tx.execute(CONFIRMED_IN_LOG, &[&order.to_uuid(), &actor, &reason, &id.ms_sql()]).await?;
+    let lost = Lost { kind: "confirmation", order: Some(order.to_uuid()), reason, actor };
+    write_lost_intent(tx, partition, id, &decided.stock, lost).await
+}
+
+/// What the log says of an intent that this database has lost.
+struct Lost<'a> {
+    kind: &'a str,
+    order: Option<Uuid>,
+    reason: &'a str,
+    actor: &'a str,
+}
+
 async fn write_lost_intent(
     tx: &Transaction<'_>,
     partition: Partition,
     id: EntryId,
     stock: &StockEntry,
-    order: Option<Uuid>,
-    reason: &str,
+    lost: Lost<'_>,
 ) -> Result<(), WriteError> {
     let (skus, units) = columns(stock);
-    let kind = if order.is_some() { "return" } else { "allotment" };
+    let Lost { kind, order, reason, actor } = lost;
     let (sale, partition, ms) = (stock.sale.as_str(), partition.to_sql(), id.ms_sql());
-    tx.execute(LOST_INTENT, &[&stock.cause, &kind, &sale, &partition, &order, &skus, &units, &reason, &ms])
-        .await?;
+    tx.execute(
+        LOST_INTENT,
+        &[&stock.cause, &kind, &sale, &partition, &order, &skus, &units, &reason, &ms, &actor],
+    )
+    .await?;
     Ok(())
 }
 

@@ -218,7 +218,7 @@ pub(crate) async fn write_in(
 }
 
 /// In the order that matters: a sale before its units, units before the orders that took them, an order before its
-/// return. An order that could only be had since another one's units came back may so be refused by the gate; halving
+/// confirmation and that before its return. An order that could only be had since another one's units came back may so be refused by the gate; halving
 /// then parts the two.
 async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
     let partition = run.fence.partition;
@@ -229,8 +229,14 @@ async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<
         }
     }
     for (id, entry) in entries {
-        if let LogEntry::Allotment(stock) = entry {
-            ledger::write_allotment(tx, partition, *id, stock, &mut applied).await?;
+        match entry {
+            LogEntry::Allotment(stock) => {
+                ledger::write_allotment(tx, partition, *id, stock, &mut applied).await?;
+            }
+            LogEntry::Adjustment(entry) if !entry.lowers() => {
+                ledger::write_adjustment(tx, partition, *id, entry, &mut applied).await?;
+            }
+            _ => {}
         }
     }
     let (foreseen, orders): (Vec<_>, Vec<_>) = entries
@@ -247,8 +253,21 @@ async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<
         write_orders(tx, run, &orders, &mut applied).await?;
     }
     for (id, entry) in entries {
+        if let LogEntry::Confirmation { order, decided } = entry {
+            ledger::write_confirmation(tx, partition, *id, *order, decided, &mut applied).await?;
+        }
+    }
+    for (id, entry) in entries {
         if let LogEntry::Return { order, reason, stock } = entry {
             ledger::write_return(tx, run, *id, (*order, *reason), stock, &mut applied).await?;
+        }
+    }
+    // Units that Redis no longer had: last, since what it has sold before and after fits without them.
+    for (id, entry) in entries {
+        if let LogEntry::Adjustment(entry) = entry
+            && entry.lowers()
+        {
+            ledger::write_adjustment(tx, partition, *id, entry, &mut applied).await?;
         }
     }
     Ok(applied)

@@ -219,7 +219,12 @@ impl Replay<'_> {
 /// What later entries stand on: a rehearsal rolls it back, and applies it anew before the next batch.
 fn new_foundation(raw: &RawEntry) -> Option<Entry> {
     let entry = raw.decode().ok()?;
-    matches!(entry, LogEntry::Sale(_) | LogEntry::Allotment(_)).then_some((raw.id, entry))
+    let counts = match &entry {
+        LogEntry::Sale(_) | LogEntry::Allotment(_) => true,
+        LogEntry::Adjustment(adjustment) => !adjustment.lowers(),
+        _ => false,
+    };
+    counts.then_some((raw.id, entry))
 }
 
 async fn redis_time_ms(redis: &Redis, keys: &Keys) -> Result<u64, RedisError> {

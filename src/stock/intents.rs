@@ -3,23 +3,30 @@
 use std::collections::BTreeMap;
 
 use fred::types::Value;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
 use crate::faults::crash_point;
-use crate::log::StockEntry;
+use crate::log::{DecidedEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
+use crate::partition::Partition;
+use crate::persist::{Fence, WriteError, begin};
 use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, Script, StampedScripts};
 
 use super::ApplyError;
 
 const OPEN_INTENTS: &str = include_str!("../../sql/stock/open_intents.sql");
+const REFUSED: &str = include_str!("../../sql/stock/refused.sql");
 /// Changes in one round.
-const ROUND: i64 = 200;
+const ROUND: i64 = 500;
+/// Of those, calls in flight: one fsync of Redis then covers many. They are sent in the order of the changes, over one
+/// connection.
+const AT_ONCE: usize = 64;
 
 /// Sends every open change. Each takes effect once, however often it is sent; it is over when its log entry is
 /// persisted, and that alone ends it.
@@ -31,70 +38,129 @@ pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
     let db = pool.get().await.map_err(PgError::from)?;
     let statement = db.prepare_cached(OPEN_INTENTS).await.map_err(PgError::from)?;
     let rows = db.query(&statement, &[&partition.to_sql(), &ROUND]).await.map_err(PgError::from)?;
-    for row in rows {
-        let Some(change) = Change::read(&row) else {
-            tracing::error!(%partition, cause = row.get::<_, &str>(0), "a stock intent cannot be read");
-            continue;
-        };
-        let keys = Keys::new(partition);
-        let sale = keys.sale(&change.stock.sale);
-        let all = vec![keys.meta, sale.sale, sale.buyers, sale.causes, keys.log];
-        let cause = change.stock.cause.clone();
-        let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
-        crash_point!("stock_before_ledger");
-        match reply.as_str().as_deref() {
-            Some("absent") => {
-                tracing::warn!(%partition, cause, "the sale or its stock is not in redis yet, or was lost")
-            }
-            reply => tracing::debug!(%partition, cause, reply, "stock change sent"),
+    let changes: Vec<Change> = rows.iter().filter_map(|row| Change::read(partition, row)).collect();
+    let sent = stream::iter(changes).map(|change| send(redis, scripts, change)).buffered(AT_ONCE);
+    let refused: Vec<Option<String>> = sent.try_collect().await?;
+    for cause in refused.into_iter().flatten() {
+        end_refused(pool, scripts, &cause).await?;
+    }
+    Ok(())
+}
+
+/// Ends a lowering that Redis refused: under the epoch of that Redis, so that no later opening can have sent it again, and
+/// with success.
+async fn end_refused(pool: &PgPool, scripts: &StampedScripts, cause: &str) -> Result<(), ApplyError> {
+    let mut db = pool.get().await.map_err(PgError::from)?;
+    let fence = Fence::new(scripts.stamp.partition, scripts.stamp.epoch);
+    let ended = async {
+        let tx = begin(&mut db, fence).await?;
+        tx.execute(REFUSED, &[&cause]).await?;
+        tx.commit().await?;
+        Ok::<_, WriteError>(())
+    };
+    match ended.await {
+        Ok(()) => tracing::warn!(cause, "an allotment was not lowered: its units are sold"),
+        Err(WriteError::Postgres(error)) => return Err(error.into()),
+        Err(error) => {
+            tracing::debug!(cause, %error, "whether an allotment is lowered is left to the next opening")
         }
     }
     Ok(())
 }
 
-struct Change {
-    stock: StockEntry,
-    return_of: Option<ReturnOf>,
+/// Answers with the cause where Redis has refused it.
+async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result<Option<String>, ApplyError> {
+    let partition = scripts.stamp.partition;
+    let keys = Keys::new(partition);
+    let sale = keys.sale(&change.stock.sale);
+    let all = vec![keys.meta, sale.sale, sale.buyers, sale.causes, keys.log];
+    let cause = change.stock.cause.clone();
+    let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
+    crash_point!("stock_before_ledger");
+    match reply.as_str().as_deref() {
+        Some("absent") => {
+            tracing::warn!(%partition, cause, "the sale or its stock is not in redis yet, or was lost")
+        }
+        Some("short") => return Ok(Some(cause)),
+        reply => tracing::debug!(%partition, cause, reply, "stock change sent"),
+    }
+    Ok(None)
 }
 
-struct ReturnOf {
-    buyer: String,
-    /// Head and entry id of the buyer's record.
-    record: String,
-    reason: CancelReason,
+struct Change {
+    stock: StockEntry,
+    kind: Kind,
+}
+
+enum Kind {
+    Allotment,
+    /// `adjustment` or `confirmation`.
+    Decided {
+        field: &'static str,
+        actor: String,
+        reason: String,
+    },
+    Return {
+        buyer: String,
+        /// Head and entry id of the buyer's record.
+        record: String,
+        reason: CancelReason,
+    },
 }
 
 impl Change {
-    fn read(row: &Row) -> Option<Self> {
+    /// `None`, and said, where this version cannot read it: the others are not to wait for it.
+    fn read(partition: Partition, row: &Row) -> Option<Self> {
+        let change = Self::parse(row);
+        if change.is_none() {
+            tracing::error!(%partition, cause = row.get::<_, &str>(0), "a stock intent cannot be read");
+        }
+        change
+    }
+
+    fn parse(row: &Row) -> Option<Self> {
         let sale: SaleId = row.get::<_, &str>(2).parse().ok()?;
         let lines: BTreeMap<Sku, i64> = serde_json::from_value(row.get(3)).ok()?;
-        let return_of = match row.get::<_, &str>(1) {
+        let mut lines: Vec<(Sku, i64)> = lines.into_iter().collect();
+        let kind = match row.get::<_, &str>(1) {
+            "allotment" => Kind::Allotment,
+            adjustment @ ("raise" | "lower") => {
+                if adjustment == "lower" {
+                    lines.iter_mut().for_each(|(_, units)| *units = -*units);
+                }
+                Kind::Decided { field: "adjustment", actor: row.get(9), reason: row.get(4) }
+            }
+            "confirmation" => Kind::Decided { field: "confirmation", actor: row.get(9), reason: row.get(4) },
             "return" => {
                 let id = OrderId::from_uuid(row.get::<_, Option<Uuid>>(5)?);
                 let key = IdempotencyKey::from_content(row.get(7)).ok()?;
                 let head = record_head(&key, row.get::<_, i64>(8).cast_unsigned(), id.mark());
-                Some(ReturnOf {
+                Kind::Return {
                     buyer: row.get(6),
                     record: format!("{head}{}", id.entry()),
                     reason: row.get::<_, &str>(4).parse().ok()?,
-                })
+                }
             }
-            _ => None,
+            // Of a newer version, which sends it.
+            _ => return None,
         };
-        let stock =
-            StockEntry { mark: Mark::random(), sale, cause: row.get(0), lines: lines.into_iter().collect() };
-        Some(Self { stock, return_of })
+        Some(Self { stock: StockEntry { mark: Mark::random(), sale, cause: row.get(0), lines }, kind })
     }
 
     fn args(self) -> Vec<Value> {
-        let (field, entry) = match &self.return_of {
-            Some(of) => ("return", self.stock.encode_return(of.reason)),
-            None => ("allotment", self.stock.encode()),
+        let stock = self.stock;
+        let (cause, lines) = (stock.cause.clone(), stock.lines.clone());
+        let (field, entry, buyer, record) = match self.kind {
+            Kind::Allotment => ("allotment", stock.encode(), String::new(), String::new()),
+            Kind::Decided { field, actor, reason } => {
+                let entry = DecidedEntry { stock, actor, reason };
+                (field, entry.encode(), String::new(), String::new())
+            }
+            Kind::Return { buyer, record, reason } => ("return", stock.encode_return(reason), buyer, record),
         };
-        let (buyer, record) = self.return_of.map(|of| (of.buyer, of.record)).unwrap_or_default();
         let mut args: Vec<Value> =
-            vec![field.into(), entry.into(), self.stock.cause.into(), buyer.into(), record.into()];
-        for (sku, units) in self.stock.lines {
+            vec![field.into(), entry.into(), cause.into(), buyer.into(), record.into()];
+        for (sku, units) in lines {
             args.extend([sku.as_str().into(), units.into()]);
         }
         args

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use doorbuster::admin::{AdminError, AdminReply, AdminRequest, AdminState, handle};
+use doorbuster::order_life::OrderLife;
 use serde_json::{Value, json};
 
-use crate::{Catalogue, definition};
+use crate::{Catalogue, TIMEOUT, definition};
 
 struct Admin {
     catalogue: Catalogue,
@@ -13,7 +14,9 @@ struct Admin {
 impl Admin {
     async fn new() -> Self {
         let catalogue = Catalogue::new(2).await;
-        let state = AdminState { store: catalogue.store.clone(), publish_wait: Duration::from_millis(50) };
+        let orders = OrderLife::new(catalogue.pool.clone(), TIMEOUT);
+        let state =
+            AdminState { store: catalogue.store.clone(), orders, publish_wait: Duration::from_millis(50) };
         Self { catalogue, state }
     }
 
@@ -123,4 +126,46 @@ async fn a_bad_request_gets_its_own_error() {
     }
     let error = admin.send("GET", "sales?page=2", "").await.unwrap_err();
     assert!(matches!(error, AdminError::Malformed(_)), "{error}");
+}
+
+#[tokio::test]
+async fn an_allotment_is_adjusted_by_a_delta_once_for_each_key() {
+    let admin = Admin::new().await;
+    admin.json("POST", "sales", definition("demo")).await.unwrap();
+    let more = json!({"sku": "TEE", "delta": 5, "key": "k-1", "reason": "more came", "actor": "ada"});
+    for _ in 0..2 {
+        let adjusted = admin.json("POST", "sales/demo/adjust", more.clone()).await.unwrap();
+        // Nobody tells Redis here.
+        let wanted = json!({"applied": 0, "refused": 0, "pending": 5});
+        assert_eq!((adjusted.status, &adjusted.body["adjusted"]), (200, &wanted));
+        assert_eq!(adjusted.body["sale"]["items"][0]["allotted"], 15);
+    }
+    let partitions = "SELECT count(*) FROM sale_stock WHERE sku = 'TEE' AND allotted IN (8, 7)";
+    assert_eq!(admin.catalogue.number(partitions).await, 2, "split over both, the remainder to the first");
+    // The file that made the sale is still the same definition.
+    assert_eq!(admin.json("POST", "sales", definition("demo")).await.unwrap().status, 200);
+    for (field, bad) in [
+        ("delta", json!(0)),
+        ("delta", json!(1_000_000_000_001_i64)),
+        ("key", json!("a b")),
+        ("reason", json!("")),
+        ("sku", json!("a b")),
+        ("more", json!(1)),
+    ] {
+        let mut body = more.clone();
+        body[field] = bad;
+        let refused = admin.json("POST", "sales/demo/adjust", body).await;
+        assert!(matches!(refused, Err(AdminError::Malformed(_))), "{field}: {refused:?}");
+    }
+    for (field, other) in [("delta", json!(6)), ("sku", json!("MUG"))] {
+        let mut body = more.clone();
+        body[field] = other;
+        let refused = admin.json("POST", "sales/demo/adjust", body).await;
+        assert!(matches!(refused, Err(AdminError::Conflict(_))), "{field}: {refused:?}");
+    }
+    let far = json!({"sku": "TEE", "delta": -16, "key": "k-2", "reason": "x"});
+    assert!(matches!(admin.json("POST", "sales/demo/adjust", far).await, Err(AdminError::Conflict(_))));
+    admin.catalogue.execute("UPDATE sales SET retired_at = now()").await;
+    let late = json!({"sku": "TEE", "delta": 1, "key": "k-3", "reason": "x"});
+    assert!(matches!(admin.json("POST", "sales/demo/adjust", late).await, Err(AdminError::Conflict(_))));
 }

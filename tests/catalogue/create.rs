@@ -128,3 +128,20 @@ async fn a_large_sale_fits() {
     let again = catalogue.store.create_sale(&new_sale(&sale), "test").await.unwrap();
     assert_eq!(again, Created::Unchanged(1));
 }
+
+#[tokio::test]
+async fn what_a_sale_asks_for_is_kept_and_part_of_its_definition() {
+    let catalogue = Catalogue::new(1).await;
+    let mut held = definition("held");
+    held["payment"] = json!("gateway");
+    held["buyer_cancel"] = json!("until_close");
+    catalogue.store.create_sale(&new_sale(&held), "test").await.unwrap();
+    let sale = catalogue.store.load_definition(&"held".parse().unwrap()).await.unwrap().unwrap();
+    let sale = serde_json::to_value(&sale.sale).unwrap();
+    assert_eq!((&sale["payment"], &sale["hold_s"]), (&json!("gateway"), &json!(900)));
+    assert_eq!(sale["buyer_cancel"], "until_close");
+    held["hold_s"] = json!(60);
+    held["buyer_cancel"] = json!("never");
+    let error = catalogue.store.create_sale(&new_sale(&held), "test").await.unwrap_err();
+    assert!(error.to_string().contains("different: hold_s, buyer_cancel)"), "{error}");
+}

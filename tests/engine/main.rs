@@ -1,12 +1,16 @@
 //! The engine against real servers.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod adjusting;
 mod apart;
+mod cancelling;
 mod concurrency;
 mod failover;
 mod faults;
 mod fencing;
+mod holds;
 mod keepers;
+mod life_faults;
 mod metrics;
 mod older_postgres;
 mod opening;

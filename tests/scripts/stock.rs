@@ -63,6 +63,26 @@ async fn units_do_not_return_to_stock_that_is_missing() {
 }
 
 #[tokio::test]
+async fn units_are_taken_away_where_all_of_them_are_there_or_not_at_all() {
+    let shop = Shop::open(&[("A", 5), ("B", 2)]).await;
+    shop.order("alice", "k", &[("A", 3)]).await;
+    let before = shop.at.changes().await;
+    for lines in [[("A", -3), ("B", -1)], [("B", -1), ("A", -3)]] {
+        assert_eq!(shop.at.add_stock(&shop.sale, "less", &lines).await, "short");
+    }
+    assert_eq!(shop.at.changes().await, before, "refused, and written all the same");
+    let gone: EntryId = shop.at.add_stock(&shop.sale, "less", &[("A", -2), ("B", -1)]).await.parse().unwrap();
+    assert_eq!(shop.at.add_stock(&shop.sale, "less", &[("A", -2), ("B", -1)]).await, "known");
+    assert_eq!((shop.stock("A").await, shop.stock("B").await), (Some(0), Some(1)));
+    assert_eq!(shop.at.log().await.last().unwrap().id, gone);
+    assert_eq!(shop.decide_one("bob", "k", &[("A", 1)]).await, Decision::SoldOut(sku("A")));
+    // A number that nobody knows is not made up.
+    shop.at.raw("HDEL", &shop.at.keys.sale(&shop.sale).sale, &["stock:A"]).await;
+    assert_eq!(shop.at.add_stock(&shop.sale, "lesser", &[("A", -1)]).await, "absent");
+    assert_eq!(shop.decide_one("bob", "k", &[("A", 1)]).await, Decision::Absent);
+}
+
+#[tokio::test]
 async fn stock_that_is_no_number_is_found_before_anything_is_written() {
     let shop = Shop::open(&[("A", 5), ("B", 5)]).await;
     shop.at.raw("HSET", &shop.at.keys.sale(&shop.sale).sale, &["stock:B", "many"]).await;

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use deadpool_postgres::Transaction;
 
-use super::{CatalogueStore, StoreError, products, read};
-use crate::catalogue::{FieldError, Item, ItemStock, NewItem, NewSale, Sale, Sku, split_evenly};
+use super::{CatalogueStore, StoreError, adjust, products, read};
+use crate::catalogue::{FieldError, Item, NewItem, NewSale, Sale, Sku, split_evenly};
 use crate::postgres::{AdvisoryLock, within};
 
 /// What [`CatalogueStore::create_sale`] did.
@@ -77,9 +77,17 @@ async fn lock_partition_count(transaction: &Transaction<'_>) -> Result<u16, Stor
 async fn insert_sale(transaction: &Transaction<'_>, new: &NewSale) -> Result<Option<i64>, StoreError> {
     let row = transaction
         .query_opt(
-            "INSERT INTO sales (id, name, opens_at, closes_at, payment) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (id) DO NOTHING RETURNING version",
-            &[&new.id.as_str(), &new.name, &new.opens_at, &new.closes_at, &new.payment.as_str()],
+            "INSERT INTO sales (id, name, opens_at, closes_at, payment, hold_s, buyer_cancel) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING RETURNING version",
+            &[
+                &new.id.as_str(),
+                &new.name,
+                &new.opens_at,
+                &new.closes_at,
+                &new.payment.as_str(),
+                &new.hold_s,
+                &new.buyer_cancel.as_str(),
+            ],
         )
         .await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
@@ -165,8 +173,8 @@ async fn compare_with_stored(transaction: &Transaction<'_>, new: &NewSale) -> Re
         return Err(StoreError::Contended(new.id.clone()));
     };
     let items = read::items(transaction, &new.id).await?;
-    let stock = read::stock(transaction, &new.id).await?;
-    let different = differences(new, &sale, &items, &stock);
+    let allotted = adjust::first_allotments(transaction, &new.id).await?.into_iter().collect();
+    let different = differences(new, &sale, &items, &allotted);
     if different.is_empty() {
         return Ok(Created::Unchanged(sale.version));
     }
@@ -174,13 +182,9 @@ async fn compare_with_stored(transaction: &Transaction<'_>, new: &NewSale) -> Re
 }
 
 /// The fields in which a definition differs from the sale that was made of it or of another.
-fn differences(new: &NewSale, sale: &Sale, items: &[Item], stock: &[ItemStock]) -> Vec<String> {
+fn differences(new: &NewSale, sale: &Sale, items: &[Item], allotted: &HashMap<Sku, i64>) -> Vec<String> {
     /// Enough to see what happened; a long list would hide it.
     const DIFFERENCES_MAX: usize = 10;
-    let mut allotted: HashMap<&Sku, i64> = HashMap::new();
-    for row in stock {
-        *allotted.entry(&row.sku).or_default() += row.allotted;
-    }
     let mut different = Vec::new();
     let mut compare = |same: bool, field: String| {
         if !same && different.len() < DIFFERENCES_MAX {
@@ -193,6 +197,8 @@ fn differences(new: &NewSale, sale: &Sale, items: &[Item], stock: &[ItemStock]) 
     compare(new.opens_at == sale.window.opens_at || opened_early, "opens_at".into());
     compare(new.closes_at == sale.window.closes_at, "closes_at".into());
     compare(new.payment == sale.payment, "payment".into());
+    compare(new.hold_s == sale.hold_s, "hold_s".into());
+    compare(new.buyer_cancel == sale.buyer_cancel, "buyer_cancel".into());
     compare(new.items.len() == items.len(), "items".into());
     for (index, (wanted, item)) in new.items.iter().zip(items).enumerate() {
         for field in item_differences(wanted, item, allotted.get(&item.sku).copied()) {

@@ -1,7 +1,7 @@
 //! What can stand in the way of an operation on the catalogue.
 
 use crate::catalogue::control::{ControlError, UnknownWord};
-use crate::catalogue::{FieldError, IdError, SaleId, Sku};
+use crate::catalogue::{AdjustmentKey, FieldError, IdError, SaleId, Sku};
 use crate::postgres::PgError;
 
 /// An operation on the catalogue failed; nothing was changed, except where [`PgError`] says that it is
@@ -33,6 +33,26 @@ pub enum StoreError {
     /// The sale's state forbids it.
     #[error(transparent)]
     Refused(#[from] ControlError),
+    /// Nothing of it can change any more.
+    #[error("the sale {0} is long over: its stock is no longer in redis, and cannot be adjusted")]
+    Retired(SaleId),
+    /// No such item.
+    #[error("the sale {0} has no item {1}: show the sale to see its items")]
+    NoSuchItem(SaleId, Sku),
+    /// What is sold cannot be taken away.
+    #[error("only {free} units of {sku} are not sold: take at most so many away")]
+    TooFewUnits {
+        /// Of what.
+        sku: Sku,
+        /// Units that are not sold.
+        free: i64,
+    },
+    /// More than an item can have.
+    #[error("{0} would have more units than an item may have")]
+    TooManyUnits(Sku),
+    /// The key made another change.
+    #[error("the key {0} belongs to another adjustment of this sale: give a new one for a new change")]
+    KeyReused(AdjustmentKey),
     /// Others changed the same sale each time we tried.
     #[error("the sale {0} is being changed by others: try again")]
     Contended(SaleId),

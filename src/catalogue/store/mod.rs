@@ -1,5 +1,6 @@
 //! The catalogue in Postgres, the only place that writes it.
 
+mod adjust;
 mod control;
 mod create;
 mod error;
@@ -14,6 +15,7 @@ use deadpool_postgres::Object;
 
 use crate::postgres::{PgError, PgPool};
 
+pub use adjust::Adjusted;
 pub use create::Created;
 pub use error::StoreError;
 pub use publication::Publication;

@@ -34,9 +34,9 @@ impl CatalogueStore {
                 .map(|row| {
                     Ok(SaleSummary {
                         sale: rows::sale(row)?,
-                        items: row.try_get(9)?,
-                        allotted: row.try_get(10)?,
-                        sold: row.try_get(11)?,
+                        items: row.try_get(11)?,
+                        allotted: row.try_get(12)?,
+                        sold: row.try_get(13)?,
                     })
                 })
                 .collect::<Result<Vec<_>, StoreError>>()?;
@@ -89,7 +89,7 @@ pub(super) async fn sale(
 ) -> Result<Option<(Sale, Timestamp)>, StoreError> {
     let statement = include_str!("../../../sql/catalogue/sale.sql");
     match client.query_opt(statement, &[&id.as_str()]).await? {
-        Some(row) => Ok(Some((rows::sale(&row)?, row.try_get(9)?))),
+        Some(row) => Ok(Some((rows::sale(&row)?, row.try_get(11)?))),
         None => Ok(None),
     }
 }

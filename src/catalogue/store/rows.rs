@@ -5,17 +5,20 @@ use tokio_postgres::Row;
 use super::StoreError;
 use crate::catalogue::control::{SaleControl, SaleWindow, UnknownWord};
 use crate::catalogue::money::{self, Money};
-use crate::catalogue::sale::PaymentPolicy;
+use crate::catalogue::sale::{BuyerCancel, PaymentPolicy};
 use crate::catalogue::{Item, ItemStock, Product, ProductText, Sale, Sku, StoredProduct};
 
 pub(super) fn sale(row: &Row) -> Result<Sale, StoreError> {
     let control: SaleControl = row.try_get::<_, &str>(4)?.parse()?;
     let payment: PaymentPolicy = row.try_get::<_, &str>(5)?.parse().map_err(UnknownWord::from)?;
+    let buyer_cancel: BuyerCancel = row.try_get::<_, &str>(10)?.parse().map_err(UnknownWord::from)?;
     Ok(Sale {
         id: row.try_get::<_, &str>(0)?.parse()?,
         name: row.try_get(1)?,
         window: SaleWindow { control, opens_at: row.try_get(2)?, closes_at: row.try_get(3)? },
         payment,
+        hold_s: row.try_get(9)?,
+        buyer_cancel,
         version: row.try_get(6)?,
         created_at: row.try_get(7)?,
         retired_at: row.try_get(8)?,

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
-use crate::catalogue::{SaleId, Sku};
+use crate::catalogue::{AdjustmentKey, SaleId, Sku, adjustment_delta};
+use crate::cli::login_name::login_name;
 
 /// `doorbuster product`
 #[derive(Debug, Clone, Subcommand)]
@@ -60,6 +61,37 @@ pub enum SaleCommand {
     Resume(OneSale),
     /// Stop selling for ever
     Close(OneSale),
+    /// Add units to an item of a running sale, or take away units that are not sold
+    Adjust(AdjustArgs),
+}
+
+/// `doorbuster sale adjust`
+#[derive(Debug, Clone, Args)]
+pub struct AdjustArgs {
+    /// The sale's id
+    pub id: SaleId,
+    /// The item
+    pub sku: Sku,
+    /// Units: +100 adds, -5 takes away
+    #[arg(allow_hyphen_values = true, value_parser = delta, value_name = "UNITS")]
+    pub delta: i64,
+    /// Why; kept with the change
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+    /// The same key again changes nothing; without one each call is a new change
+    #[arg(long)]
+    pub key: Option<AdjustmentKey>,
+    /// Who you are
+    #[arg(long, value_name = "NAME", default_value_t = login_name())]
+    pub by: String,
+    /// How the answer is written.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+fn delta(text: &str) -> Result<i64, String> {
+    let delta = text.parse().map_err(|_| "give a number of units, such as +100 or -5".to_owned())?;
+    adjustment_delta(delta).map_err(str::to_owned)
 }
 
 /// How the answer is written.

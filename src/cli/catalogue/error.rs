@@ -29,6 +29,12 @@ pub enum CatalogueCliError {
     /// The catalogue refused.
     #[error(transparent)]
     Store(StoreError),
+    /// Redis had fewer units than were to go.
+    #[error("{units} units were not taken away: they are sold by now")]
+    Sold {
+        /// How many.
+        units: i64,
+    },
     /// The answer cannot be written.
     #[error("the answer cannot be written ({0}): the command itself was done")]
     Write(#[from] io::Error),

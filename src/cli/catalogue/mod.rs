@@ -1,5 +1,6 @@
 //! `doorbuster product …` and `doorbuster sale …`: the catalogue from a terminal, straight in Postgres.
 
+mod adjust;
 mod args;
 mod error;
 mod input;
@@ -12,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-pub use args::{OneSale, Output, PageArgs, ProductCommand, SaleCommand};
+pub use args::{AdjustArgs, OneSale, Output, PageArgs, ProductCommand, SaleCommand};
 pub use error::CatalogueCliError;
 
 use super::CliError;
@@ -135,6 +136,7 @@ pub async fn run_sale(
         SaleCommand::Pause(sale) => control(&store, access, sale, ControlAction::Pause, out).await,
         SaleCommand::Resume(sale) => control(&store, access, sale, ControlAction::Resume, out).await,
         SaleCommand::Close(sale) => control(&store, access, sale, ControlAction::Close, out).await,
+        SaleCommand::Adjust(args) => adjust::run(&store, access, args, out).await,
     }
 }
 

@@ -6,17 +6,17 @@ mod table;
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use nix::unistd::{User, getuid};
 use serde_json::{Value, json};
 
 use super::CliError;
 use super::confirm::confirm;
+use super::login_name::{login_name, operator};
 use super::runtime::block_on;
 use super::servers::Servers;
 use crate::config::Settings;
 use crate::dead_letters::{
-    DeadLetter, DeadLetterError, Dropped, Ended, LetterQuery, Operator, Outcome, Retried, drop_letter, find,
-    list, retry,
+    DeadLetter, DeadLetterError, Dropped, Ended, LetterQuery, Outcome, Retried, drop_letter, find, list,
+    retry,
 };
 use crate::log::EntryAddress;
 use crate::telemetry;
@@ -253,20 +253,6 @@ impl Answers {
             (false, false) => Ok(()),
         }
     }
-}
-
-pub(super) fn operator(name: &str) -> Result<Operator, CliError> {
-    Operator::new(name).ok_or_else(|| {
-        CliError::Usage(clap::Error::raw(
-            clap::error::ErrorKind::InvalidValue,
-            "--by needs a name: the one of this user is not known\n",
-        ))
-    })
-}
-
-/// The name of the user who runs this process; empty where the system knows none.
-pub(super) fn login_name() -> String {
-    User::from_uid(getuid()).ok().flatten().map(|user| user.name).unwrap_or_default()
 }
 
 pub(super) fn write_json(out: &mut impl Write, answer: &Value) -> Result<(), CliError> {

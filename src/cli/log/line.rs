@@ -76,6 +76,15 @@ fn said(address: EntryAddress, entry: &LogEntry) -> String {
         }
         LogEntry::Sale(sale) => format!("{} version {}", sale.sale, sale.version),
         LogEntry::Allotment(stock) => format!("{} {} {}", stock.sale, units(&stock.lines), stock.cause),
+        LogEntry::Adjustment(entry) => {
+            let (stock, who) = (&entry.stock, entry.actor.escape_debug());
+            let why = entry.reason.escape_debug();
+            format!("{} {} {} by {who}: {why}", stock.sale, units(&stock.lines), stock.cause)
+        }
+        LogEntry::Confirmation { order, decided } => {
+            let (who, why) = (decided.actor.escape_debug(), decided.reason.escape_debug());
+            format!("{order} {} by {who}: {why}", decided.stock.sale)
+        }
         LogEntry::Return { order, reason, stock } => {
             format!("{order} {} {} {reason}", stock.sale, units(&stock.lines))
         }
@@ -102,6 +111,20 @@ fn said_json(address: EntryAddress, entry: &LogEntry) -> Value {
         LogEntry::Allotment(stock) => {
             json!({ "sale": stock.sale.as_str(), "cause": stock.cause, "units": stock_lines(&stock.lines) })
         }
+        LogEntry::Adjustment(entry) => json!({
+            "sale": entry.stock.sale.as_str(),
+            "cause": entry.stock.cause,
+            "units": stock_lines(&entry.stock.lines),
+            "actor": entry.actor,
+            "reason": entry.reason,
+        }),
+        LogEntry::Confirmation { order, decided } => json!({
+            "order": order,
+            "sale": decided.stock.sale.as_str(),
+            "cause": decided.stock.cause,
+            "actor": decided.actor,
+            "reason": decided.reason,
+        }),
         LogEntry::Return { order, reason, stock } => json!({
             "order": order,
             "sale": stock.sale.as_str(),

@@ -30,7 +30,7 @@ const CHUNK: usize = 500;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Show entries of the log, oldest first: the newest ones, or the first ones of a stretch.\n\n\
-        Every change of Redis stock is an entry: an order, an allotment, a return; and so is each opening. They are kept\n\
+        Every change of Redis stock is an entry: an order, an allotment, an adjustment, a return; and so is each opening. They are kept\n\
         for log_retention_s after they were persisted. An entry that cannot be read is shown as it is, escaped.",
     after_help = "Examples:\n  \
         doorbuster log --follow --state\n  \
@@ -52,7 +52,8 @@ pub(super) struct LogCommand {
     /// Only orders of this buyer
     #[arg(long, value_name = "ID", value_parser = buyer)]
     buyer: Option<BuyerId>,
-    /// Only entries of this kind: order, allotment, return, opening, or what else stands in the log
+    /// Only entries of this kind: order, allotment, adjustment, confirmation, return, opening,
+    /// or what else stands in the log
     #[arg(long)]
     kind: Option<String>,
     /// Only this partition

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod block;
 pub mod forwarder;
 pub mod http;
+pub mod life;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::OnceLock;

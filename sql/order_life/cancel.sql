@@ -1,0 +1,43 @@
+-- Cancels orders that this transaction holds: the state, the units that count as sold, the step, and the intent that
+-- brings the units back to Redis, all or nothing. Answers with the number of orders: less than were given where one is
+-- no longer in the state that the rules saw.
+--
+-- The stock's rows are locked in one order, as by the gate (sql/persist/gate.sql): unsorted ones deadlock.
+-- A line that the gate has refused holds no unit. An intent of this cause that is there already came out of the log, and
+-- has brought the units back.
+-- $1 ids  $2 causes of their returns  $3 their states  $4 whether their money goes back  $5 reason  $6 actor
+-- $7 reason in words
+WITH step AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::boolean[]) AS t (id, cause, state, refund)
+), cancelled AS (
+    UPDATE orders o
+    SET state = 'cancelled', cancel_reason = $5, refund_due_at = CASE WHEN s.refund THEN clock_timestamp() END
+    FROM step s WHERE o.id = s.id AND o.state = s.state
+    RETURNING o.id, o.sale_id, o.partition, s.cause
+), lines AS (
+    SELECT c.id, c.sale_id, c.partition, l.sku, l.quantity
+    FROM cancelled c JOIN order_lines l ON l.order_id = c.id
+    WHERE NOT l.refused
+), units AS (
+    SELECT partition, sale_id, sku, sum(quantity) AS units FROM lines GROUP BY partition, sale_id, sku
+), locked AS (
+    SELECT k.partition, k.sale_id, k.sku, u.units
+    FROM sale_stock k JOIN units u ON u.partition = k.partition AND u.sale_id = k.sale_id AND u.sku = k.sku
+    ORDER BY k.partition, k.sale_id, k.sku
+    FOR UPDATE OF k
+), unsold AS (
+    UPDATE sale_stock k SET sold = k.sold - l.units
+    FROM locked l WHERE k.partition = l.partition AND k.sale_id = l.sale_id AND k.sku = l.sku
+), events AS (
+    INSERT INTO order_events (order_id, sequence, state, actor, reason)
+    SELECT c.id, 1 + coalesce((SELECT max(e.sequence) FROM order_events e WHERE e.order_id = c.id), 0), 'cancelled', $6, $7
+    FROM cancelled c
+), intents AS (
+    INSERT INTO stock_intents (cause, kind, sale_id, partition, order_id, lines, reason, actor)
+    SELECT c.cause, 'return', c.sale_id, c.partition, c.id, coalesce(l.lines, '{}'), $5, $6
+    FROM cancelled c
+    LEFT JOIN (SELECT id, jsonb_object_agg(sku, quantity) AS lines FROM lines GROUP BY id) l ON l.id = c.id
+    ORDER BY c.id
+    ON CONFLICT DO NOTHING
+)
+SELECT count(*) FROM cancelled

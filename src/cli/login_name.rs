@@ -1,0 +1,21 @@
+//! Who runs a command.
+
+use nix::unistd::{User, getuid};
+
+use super::CliError;
+use crate::dead_letters::Operator;
+
+/// The name of the user who runs this process; empty where the system knows none.
+pub(super) fn login_name() -> String {
+    User::from_uid(getuid()).ok().flatten().map(|user| user.name).unwrap_or_default()
+}
+
+/// The operator of this name.
+pub(super) fn operator(name: &str) -> Result<Operator, CliError> {
+    Operator::new(name).ok_or_else(|| {
+        CliError::Usage(clap::Error::raw(
+            clap::error::ErrorKind::InvalidValue,
+            "--by needs a name: the one of this user is not known\n",
+        ))
+    })
+}

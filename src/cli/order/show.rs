@@ -1,0 +1,44 @@
+//! One order, whole.
+
+use std::io::{self, Write};
+
+use serde_json::Value;
+
+use crate::order_life::{OrderRecord, UnitsBack};
+
+pub(super) fn write(out: &mut impl Write, order: &OrderRecord) -> io::Result<()> {
+    let reason = order.cancel_reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    writeln!(out, "order    {}", order.id)?;
+    writeln!(out, "state    {}{reason}", order.state)?;
+    writeln!(out, "sale     {}, partition {}", order.sale, order.partition)?;
+    writeln!(out, "buyer    {}", order.buyer)?;
+    writeln!(out, "key      {}", order.key)?;
+    for item in order.items.as_array().into_iter().flatten() {
+        let refused = if item["refused"] == Value::Bool(true) { ", refused by the gate" } else { "" };
+        let sku = item["sku"].as_str().unwrap_or_default();
+        writeln!(out, "item     {} {sku} at {}{refused}", item["quantity"], item["unit_price"])?;
+    }
+    if let Some(units) = order.units {
+        let units = match units {
+            UnitsBack::OnTheirWay => "on their way back",
+            UnitsBack::Back => "back on sale",
+            UnitsBack::Void => "nowhere: the sale is retired",
+        };
+        writeln!(out, "units    {units}")?;
+    }
+    writeln!(out, "accepted {}", order.accepted_at)?;
+    if let Some(expires_at) = order.expires_at {
+        writeln!(out, "expires  {expires_at}{}", if order.state == "pending" { "" } else { " (no longer)" })?;
+    }
+    if let Some(since) = order.refund_due_at {
+        writeln!(out, "refund   due since {since}")?;
+    }
+    for event in &order.events {
+        writeln!(
+            out,
+            "{:<8} {} {} by {}: {}",
+            event.sequence, event.at, event.state, event.actor, event.reason
+        )?;
+    }
+    Ok(())
+}
