@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- Marks log entries as persisted: acknowledges them and lowers the backlog, in one step.
+-- Marks log entries as persisted: acknowledges them and lowers the backlog, in one step. Tells whoever listens which
+-- they were.
 -- allow-oom: a full Redis must still be able to drain.
 --
 -- Guarantee: an entry lowers the backlog once, however often it is settled (only where XACK returned 1).
--- KEYS  1 meta   2 log
+-- KEYS  1 meta   2 log   3 shard channel of order changes
 -- ARGV  1 group  2.. entry ids (at most 5000)
 -- Reply the number of entries that this call settled
 -- Error FENCED stamp|lease
@@ -14,5 +15,10 @@ if fenced then return fenced end
 local settled = redis.call('XACK', KEYS[2], unpack(ARGV))
 if settled > 0 then
   redis.call('HINCRBY', KEYS[1], 'settled', settled)
+  -- One message for the batch, and none where nobody listens. pcall: a user without rights to the channel settles too.
+  local listeners = redis.pcall('PUBSUB', 'SHARDNUMSUB', KEYS[3])[2]
+  if (tonumber(listeners) or 0) > 0 then
+    redis.pcall('SPUBLISH', KEYS[3], table.concat(ARGV, ' ', 2))
+  end
 end
 return settled

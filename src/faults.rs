@@ -48,7 +48,11 @@ pub(crate) mod armed {
         ),
         ("unsorted_batch", "    ORDER BY s.sale_id, s.sku\n", "    ORDER BY random()\n"),
         // Two batches must hold a row each at the same moment, so that moment is stretched.
-        ("unsorted_batch", "    SELECT s.sale_id, s.sku FROM", "    SELECT s.sale_id, s.sku, pg_sleep(0.02) FROM"),
+        (
+            "unsorted_batch",
+            "    SELECT s.sale_id, s.sku FROM",
+            "    SELECT s.sale_id, s.sku, pg_sleep(0.02) FROM",
+        ),
         (
             "idempotency_after_decrement",
             "    local order = find_order(buyer, head)\n    if order then return order end\n",

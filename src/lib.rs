@@ -14,6 +14,7 @@ pub mod faults;
 pub mod gate;
 pub mod http;
 pub mod keeper;
+pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod node;

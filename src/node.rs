@@ -19,6 +19,7 @@ use crate::config::{Ack, DurabilityCheck, Settings};
 use crate::gate::Gate;
 use crate::http::{self, BearerToken, HttpLimits, Served};
 use crate::keeper::{self, Keeper, KeeperOptions};
+use crate::live::OrderWatches;
 use crate::metrics::{self, Metrics};
 use crate::partition::Partitions;
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
@@ -26,6 +27,7 @@ use crate::postgres::{
     MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
 };
 use crate::redis::{Redis, RedisError, RedisOptions, ReplicaWait};
+use crate::stock::Publisher;
 
 /// Before a task that panicked is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -199,6 +201,12 @@ impl Node {
                 per_second: NonZeroU32::new(settings.attempts_per_second),
                 burst: NonZeroU32::new(settings.attempts_burst).unwrap_or(NonZeroU32::MIN),
             },
+            wait_max: settings.wait_max_s.duration(),
+            // What is held open must leave connections to those who buy.
+            waiters_max: settings.waiters_max.min(settings.http_connections_max / 4),
+            streams_max: settings.event_streams_max.min(settings.http_connections_max / 2),
+            heartbeat: settings.event_heartbeat_ms.duration(),
+            stop: self.stop_servers.clone(),
         };
         // Two connections: a page that reads stock must not wait behind a batch of claims, nor the other way round.
         let claims = Redis::connect(&parts.redis_options)?;
@@ -207,12 +215,13 @@ impl Node {
         if let Err(error) = claims.wait_ready().await {
             tracing::warn!(%error, "redis is away; claims wait for it");
         }
+        let orders = OrderWatches::start(&parts.redis_options, parts.partitions, parts.pool.clone())?;
         let store = parts.store();
         let api = Api::new(
             parts.gates.clone(),
             parts.partitions,
             (decider(settings, claims), reads),
-            (parts.pool.clone(), store),
+            (parts.pool.clone(), store, orders),
             identity,
             options,
             parts.metrics.clone(),
@@ -231,7 +240,13 @@ impl Node {
         let token =
             BearerToken::new(token).map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
         let limits = HttpLimits { body_max_bytes: admin::BODY_MAX_BYTES, ..http_limits(parts.settings) };
-        let state = AdminState { store: parts.store(), publish_wait: admin::PUBLISH_WAIT };
+        let redis = Redis::connect(&parts.redis_options)?;
+        let publisher = Publisher::new(redis, parts.gates.clone(), parts.pool.clone());
+        let state = AdminState {
+            store: parts.store(),
+            publisher: Some(publisher),
+            publish_wait: admin::PUBLISH_WAIT,
+        };
         let door = Arc::new(AdminDoor { state, token, limits });
         self.serve(parts, "admin", listener, move |request| admin::serve(door.clone(), request));
         Ok(())

@@ -14,14 +14,18 @@ use serde_json::Value;
 
 pub use door::{AdminDoor, BODY_MAX_BYTES, PUBLISH_WAIT, serve};
 pub use error::AdminError;
+pub(crate) use sales::REASON_MAX;
 
 use crate::catalogue::{CatalogueStore, ControlAction};
+use crate::stock::Publisher;
 
 /// What the routes work on. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct AdminState {
     /// Products and sales.
     pub store: CatalogueStore,
+    /// Tells Redis of a change at once; without one a keeper does at its next turn.
+    pub publisher: Option<Publisher>,
     /// How long an answer waits for a change to reach Redis before it says `"applied": false`.
     pub publish_wait: Duration,
 }
@@ -75,7 +79,7 @@ pub async fn handle(state: &AdminState, request: AdminRequest<'_>) -> Result<Adm
         (["sales", _], _) => Err(AdminError::MethodNotAllowed { allow: "GET" }),
         (["sales", id, word], method) => match (control_action(word), method) {
             (None, _) => Err(AdminError::no_route()),
-            (Some(action), "POST") => sales::control(state, id, action).await,
+            (Some(action), "POST") => sales::control(state, id, action, &request.body).await,
             (Some(_), _) => Err(AdminError::MethodNotAllowed { allow: "POST" }),
         },
         _ => Err(AdminError::no_route()),

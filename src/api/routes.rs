@@ -3,7 +3,7 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Api, claims, orders, sales};
+use super::{Api, claims, events, orders, sales};
 use crate::http::{Body, PathSegments, Problem, ProblemKind, json};
 
 /// Answers a request.
@@ -32,6 +32,14 @@ async fn route(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, 
         ["v1", "orders", order] => {
             only(Method::GET, "GET")?;
             Box::pin(orders::show(api, order, &parts.headers)).await
+        }
+        ["v1", "sales", sale, "events"] => {
+            only(Method::GET, "GET")?;
+            Box::pin(events::of_sale(api, sale, &parts.headers)).await
+        }
+        ["v1", "orders", order, "events"] => {
+            only(Method::GET, "GET")?;
+            Box::pin(events::of_order(api, order, &parts.headers)).await
         }
         ["v1", "sales"] => {
             only(Method::GET, "GET")?;

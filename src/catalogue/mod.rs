@@ -22,4 +22,4 @@ pub use product::{PRODUCTS_MAX, Product, StoredProduct, read_products};
 pub use sale::{
     Item, ItemStock, PaymentPolicy, ProductText, Sale, SaleDefinition, SaleDetail, SaleSummary, SaleView,
 };
-pub use store::{CatalogueStore, Created, PAGE_MAX, Page, Publication, StoreError};
+pub use store::{CatalogueStore, ControlChange, Created, PAGE_MAX, Page, Publication, SaleEvent, StoreError};

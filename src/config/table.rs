@@ -95,6 +95,16 @@ settings! {
         /// How long the Redis keys of a sale are kept after it closed.
         sale_retention_s: Seconds = Seconds::new(86_400), 1..=31_536_000 "seconds";
     }
+    "Live" {
+        /// The longest that Prefer: wait=N may hold a response.
+        wait_max_s: Seconds = Seconds::new(30), 1..=300 "seconds";
+        /// The most responses that wait at once on one node; never more than a quarter of http_connections_max.
+        waiters_max: usize = 2_500, 0..=1_000_000 "responses";
+        /// The most event streams open at once on one node; never more than half of http_connections_max.
+        event_streams_max: usize = 5_000, 0..=1_000_000 "streams";
+        /// Time between two signs of life of an event stream: less than a proxy waits for one.
+        event_heartbeat_ms: Millis = Millis::new(15_000), 100..=300_000 "milliseconds";
+    }
     "HTTP" {
         /// The most connections open at once on one listener.
         http_connections_max: usize = 10_000, 1..=1_000_000 "connections";

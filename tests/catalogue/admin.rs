@@ -13,7 +13,11 @@ struct Admin {
 impl Admin {
     async fn new() -> Self {
         let catalogue = Catalogue::new(2).await;
-        let state = AdminState { store: catalogue.store.clone(), publish_wait: Duration::from_millis(50) };
+        let state = AdminState {
+            store: catalogue.store.clone(),
+            publisher: None,
+            publish_wait: Duration::from_millis(50),
+        };
         Self { catalogue, state }
     }
 

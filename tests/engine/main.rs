@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod concurrency;
+mod events;
 mod failover;
 mod faults;
 mod fencing;
@@ -19,6 +20,8 @@ mod replicas;
 mod restoring;
 mod retention;
 mod retries;
+mod schedule;
 mod stock;
 mod support;
 mod versions;
+mod waiting;
