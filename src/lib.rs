@@ -30,3 +30,4 @@ pub mod servers;
 pub mod status;
 pub mod stock;
 pub mod telemetry;
+pub mod webhooks;

@@ -28,6 +28,7 @@ use crate::postgres::{
 };
 use crate::redis::{Redis, RedisError, RedisOptions, ReplicaWait};
 use crate::stock::Publisher;
+use crate::webhooks::{RetryPolicy, WebhookClient, WebhookOptions, WebhookStore, WebhookWorker};
 
 /// Before a task that panicked is started again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
@@ -145,6 +146,9 @@ impl Node {
             node.admin = listener.local_addr().ok();
             node.serve_admin(&parts, listener, token.expose())?;
         }
+        if settings.role.runs_webhooks() {
+            node.start_webhooks(&parts)?;
+        }
         if settings.role.runs_worker() {
             node.start_workers(&parts)?;
         }
@@ -245,6 +249,7 @@ impl Node {
         let state = AdminState {
             store: parts.store(),
             publisher: Some(publisher),
+            webhooks: WebhookStore::new(parts.pool.clone(), parts.settings.postgres_timeout_ms.duration()),
             publish_wait: admin::PUBLISH_WAIT,
         };
         let door = Arc::new(AdminDoor { state, token, limits });
@@ -270,6 +275,30 @@ impl Node {
         self.servers.push(tokio::spawn(async move {
             http::serve_counted(listener, limits, handler, stop.cancelled_owned(), open).await
         }));
+    }
+
+    fn start_webhooks(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
+        let settings = parts.settings;
+        let timeout = settings.webhook_timeout_ms.duration();
+        let client = WebhookClient::new(timeout)
+            .map_err(|error| NodeError::Settings(format!("TLS for webhooks: {error}")))?;
+        let retry = RetryPolicy {
+            pause_min: settings.webhook_retry_ms.duration(),
+            give_up: settings.webhook_give_up_s.duration(),
+        };
+        let worker = WebhookWorker {
+            pool: parts.pool.clone(),
+            client,
+            options: WebhookOptions { timeout, retry },
+            metrics: parts.metrics.webhooks.clone(),
+        };
+        let stop = self.stop_workers.clone();
+        let start = {
+            let stop = stop.clone();
+            move || worker.clone().run(stop.clone())
+        };
+        self.workers.spawn(supervise("webhook worker", stop, start));
+        Ok(())
     }
 
     fn start_workers(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {

@@ -6,6 +6,7 @@ mod error;
 mod products;
 mod query;
 mod sales;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ pub(crate) use sales::REASON_MAX;
 
 use crate::catalogue::{CatalogueStore, ControlAction};
 use crate::stock::Publisher;
+use crate::webhooks::WebhookStore;
 
 /// What the routes work on. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub struct AdminState {
     pub store: CatalogueStore,
     /// Tells Redis of a change at once; without one a keeper does at its next turn.
     pub publisher: Option<Publisher>,
+    /// Who is told of what.
+    pub webhooks: WebhookStore,
     /// How long an answer waits for a change to reach Redis before it says `"applied": false`.
     pub publish_wait: Duration,
 }
@@ -72,6 +76,7 @@ pub async fn handle(state: &AdminState, request: AdminRequest<'_>) -> Result<Adm
         (["products", sku], "GET") => products::get(state, sku).await,
         (["products", sku], "PUT") => products::put(state, sku, &request.body).await,
         (["products", _], _) => Err(AdminError::MethodNotAllowed { allow: "GET, PUT" }),
+        (["webhooks", path @ ..], method) => webhooks::route(state, path, method, &request).await,
         (["sales"], "GET") => sales::list(state, request.query).await,
         (["sales"], "POST") => sales::create(state, &request.body).await,
         (["sales"], _) => Err(AdminError::MethodNotAllowed { allow: "GET, POST" }),

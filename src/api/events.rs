@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::{Api, orders};
 use crate::http::{Body, Event, Events, Problem, ProblemKind, empty, event_stream};
 use crate::live::{OrderStatus, OrderWatch, SaleEvent};
+use crate::metrics::Counted;
 use crate::order::OrderState;
 use crate::order_id::OrderId;
 
@@ -30,7 +31,8 @@ pub(super) async fn of_sale(api: &Api, sale: &str, headers: &HeaderMap) -> Resul
     if first.is_last && is_known {
         return Ok(over());
     }
-    let stream = SaleStream { events, next: (!is_known).then_some(first), is_over: false, _room: room };
+    let open = (room, Counted::on(&api.metrics.live.sale_streams));
+    let stream = SaleStream { events, next: (!is_known).then_some(first), is_over: false, _open: open };
     Ok(event_stream(stream, api.options.heartbeat, api.options.stop.clone()))
 }
 
@@ -46,7 +48,7 @@ struct SaleStream {
     events: watch::Receiver<Option<SaleEvent>>,
     next: Option<SaleEvent>,
     is_over: bool,
-    _room: OwnedSemaphorePermit,
+    _open: (OwnedSemaphorePermit, Counted),
 }
 
 impl Events for SaleStream {
@@ -78,7 +80,8 @@ pub(super) async fn of_order(api: &Api, id: &str, headers: &HeaderMap) -> Result
         return Ok(over());
     }
     let watch = api.orders.watch(id, known);
-    let stream = OrderStream { id, watch, told, _room: room };
+    let open = (room, Counted::on(&api.metrics.live.order_streams));
+    let stream = OrderStream { id, watch, told, _open: open };
     Ok(event_stream(stream, api.options.heartbeat, api.options.stop.clone()))
 }
 
@@ -86,7 +89,7 @@ struct OrderStream {
     id: OrderId,
     watch: OrderWatch,
     told: Option<OrderState>,
-    _room: OwnedSemaphorePermit,
+    _open: (OwnedSemaphorePermit, Counted),
 }
 
 impl Events for OrderStream {

@@ -9,6 +9,7 @@ use super::{Api, answer, prefer};
 use crate::claim::Decision;
 use crate::http::Body;
 use crate::live::OrderStatus;
+use crate::metrics::Counted;
 use crate::order_id::OrderId;
 
 /// Answers a claim that is an order by its outcome: 201 where this claim made it, 200 where an earlier one did. Where the
@@ -27,8 +28,8 @@ pub(super) async fn of_claim(api: &Api, decision: Decision, id: OrderId, wait: D
 }
 
 /// A place among those who wait; `None` where they are too many.
-pub(super) fn place(api: &Api) -> Option<SemaphorePermit<'_>> {
-    api.waiters.try_acquire().ok()
+pub(super) fn place(api: &Api) -> Option<(SemaphorePermit<'_>, Counted)> {
+    Some((api.waiters.try_acquire().ok()?, Counted::on(&api.metrics.live.waiters)))
 }
 
 /// The outcome, or `None` where it does not come in time or the node stops.

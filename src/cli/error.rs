@@ -16,6 +16,7 @@ use crate::reconcile::ReconcileError;
 use crate::redis::RedisError;
 use crate::replay::ReplayError;
 use crate::telemetry::TelemetryError;
+use crate::webhooks::WebhookError;
 
 /// Why a command did not succeed. Each command that can fail in its own way adds a variant.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +72,9 @@ pub enum CliError {
     /// A dead letter was not ended.
     #[error(transparent)]
     DeadLetter(#[from] DeadLetterError),
+    /// A webhook command was not done.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// What would be destroyed stays.
     #[error(transparent)]
     NotConfirmed(#[from] NotConfirmed),

@@ -18,6 +18,7 @@ mod settings_flags;
 mod status;
 mod stop_signals;
 mod tables;
+mod webhook;
 
 use std::env;
 use std::ffi::OsString;
@@ -69,6 +70,9 @@ enum Command {
     /// List, show, retry and drop entries that could not be persisted
     #[command(subcommand)]
     Dead(dead::DeadCommand),
+    /// Register, list, test and remove addresses that are told what happens; redrive what was given up
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Rebuild Redis from Postgres
     Rebuild(rebuild::RebuildCommand),
     /// Show the settings in effect and where each comes from, secrets masked
@@ -89,6 +93,7 @@ impl Command {
             Self::Status(command) => command.run(&effective.settings),
             Self::Log(command) => command.run(&effective.settings),
             Self::Dead(command) => command.run(&effective.settings),
+            Self::Webhook(command) => command.run(&effective.settings),
             Self::Rebuild(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }

@@ -49,7 +49,9 @@ choice! {
         Api = "api",
         /// The workers and the keeper.
         Worker = "worker",
-        /// Both.
+        /// The delivery of events to the outside.
+        Webhooks = "webhooks",
+        /// All of them.
         All = "all",
     }
 }
@@ -58,6 +60,11 @@ impl Role {
     /// Whether this process answers buyers.
     pub const fn runs_api(self) -> bool {
         matches!(self, Self::Api | Self::All)
+    }
+
+    /// Whether this process delivers events to the outside.
+    pub const fn runs_webhooks(self) -> bool {
+        matches!(self, Self::Webhooks | Self::All)
     }
 
     /// Whether this process persists orders.

@@ -16,7 +16,7 @@ const fn loopback(port: u16) -> SocketAddr {
 
 settings! {
     "Process" {
-        /// What this process runs: the HTTP API, the workers that persist orders, or both.
+        /// What this process runs: the HTTP API, the workers that persist orders, the delivery of webhooks, or all.
         role: Role = Role::All;
         /// Address of the API; port 0 takes a free one.
         listen: SocketAddr = loopback(8080);
@@ -104,6 +104,14 @@ settings! {
         event_streams_max: usize = 5_000, 0..=1_000_000 "streams";
         /// Time between two signs of life of an event stream: less than a proxy waits for one.
         event_heartbeat_ms: Millis = Millis::new(15_000), 100..=300_000 "milliseconds";
+    }
+    "Webhooks" {
+        /// How long one attempt to deliver an event may take.
+        webhook_timeout_ms: Millis = Millis::new(15_000), 100..=120_000 "milliseconds";
+        /// The pause after the first attempt that failed; doubled after each, up to an hour.
+        webhook_retry_ms: Millis = Millis::new(5_000), 10..=600_000 "milliseconds";
+        /// How long an event is tried before its delivery is given up, until someone redrives it.
+        webhook_give_up_s: Seconds = Seconds::new(86_400), 1..=2_592_000 "seconds";
     }
     "HTTP" {
         /// The most connections open at once on one listener.

@@ -8,12 +8,14 @@ mod claims;
 mod histogram;
 mod http;
 mod keeper;
+mod live;
 mod partition_sampler;
 mod persisting;
 mod process;
 mod register;
 mod service;
 mod stock;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -21,11 +23,13 @@ pub use claims::{BatchTally, ClaimMetrics, Outcome};
 pub use histogram::AtomicHistogram;
 pub use http::HttpMetrics;
 pub use keeper::KeeperMetrics;
+pub use live::{Counted, LiveMetrics};
 pub use partition_sampler::PartitionSampler;
 pub use persisting::PersistMetrics;
 pub use register::Row;
 pub use service::handle;
 pub use stock::{ExportedItems, StockMetrics};
+pub use webhooks::WebhookMetrics;
 
 use process::ProcessMetrics;
 use register::Register;
@@ -43,6 +47,10 @@ pub struct Metrics {
     pub keeper: KeeperMetrics,
     /// Stock and drift.
     pub stock: StockMetrics,
+    /// What clients hold open.
+    pub live: LiveMetrics,
+    /// Deliveries to the outside.
+    pub webhooks: WebhookMetrics,
     process: ProcessMetrics,
     exposition: Register,
 }
@@ -57,6 +65,8 @@ impl Metrics {
             persist: PersistMetrics::new(&mut register),
             keeper: KeeperMetrics::new(&mut register),
             stock: StockMetrics::new(&mut register),
+            live: LiveMetrics::new(&mut register),
+            webhooks: WebhookMetrics::new(&mut register),
             process: ProcessMetrics::new(&mut register),
             exposition: register,
         })

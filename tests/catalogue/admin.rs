@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use doorbuster::admin::{AdminError, AdminReply, AdminRequest, AdminState, handle};
+use doorbuster::webhooks::WebhookStore;
 use serde_json::{Value, json};
 
-use crate::{Catalogue, definition};
+use crate::{Catalogue, TIMEOUT, definition};
 
 struct Admin {
     catalogue: Catalogue,
@@ -16,6 +17,7 @@ impl Admin {
         let state = AdminState {
             store: catalogue.store.clone(),
             publisher: None,
+            webhooks: WebhookStore::new(catalogue.pool.clone(), TIMEOUT),
             publish_wait: Duration::from_millis(50),
         };
         Self { catalogue, state }

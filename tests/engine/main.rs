@@ -25,3 +25,4 @@ mod stock;
 mod support;
 mod versions;
 mod waiting;
+mod webhooks;
