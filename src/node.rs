@@ -209,6 +209,7 @@ impl Node {
             // What is held open must leave connections to those who buy.
             waiters_max: settings.waiters_max.min(settings.http_connections_max / 4),
             streams_max: settings.event_streams_max.min(settings.http_connections_max / 2),
+            events_max: settings.event_rate_max,
             heartbeat: settings.event_heartbeat_ms.duration(),
             stop: self.stop_servers.clone(),
         };

@@ -8,6 +8,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
 
 use super::{Api, orders};
 use crate::http::{Body, Event, Events, Problem, ProblemKind, empty, event_stream};
@@ -32,7 +33,8 @@ pub(super) async fn of_sale(api: &Api, sale: &str, headers: &HeaderMap) -> Resul
         return Ok(over());
     }
     let open = (room, Counted::on(&api.metrics.live.sale_streams));
-    let stream = SaleStream { events, next: (!is_known).then_some(first), is_over: false, _open: open };
+    let stream =
+        SaleStream { events, next: (!is_known).then_some(first), due: None, is_over: false, _open: open };
     Ok(event_stream(stream, api.options.heartbeat, api.options.stop.clone()))
 }
 
@@ -47,8 +49,27 @@ async fn first_event(events: &mut watch::Receiver<Option<SaleEvent>>) -> Option<
 struct SaleStream {
     events: watch::Receiver<Option<SaleEvent>>,
     next: Option<SaleEvent>,
+    /// When the event that has come is sent.
+    due: Option<Instant>,
     is_over: bool,
     _open: (OwnedSemaphorePermit, Counted),
+}
+
+impl SaleStream {
+    /// The newest event, at this watcher's moment. Cancel-safe: the moment is kept.
+    async fn newest(&mut self) -> Option<SaleEvent> {
+        let due = match self.due {
+            Some(due) => due,
+            None => {
+                self.events.changed().await.ok()?;
+                let spread = self.events.borrow_and_update().as_ref()?.spread;
+                *self.due.insert(Instant::now() + spread.mul_f64(fastrand::f64()))
+            }
+        };
+        tokio::time::sleep_until(due).await;
+        self.due = None;
+        self.events.borrow_and_update().clone()
+    }
 }
 
 impl Events for SaleStream {
@@ -58,10 +79,7 @@ impl Events for SaleStream {
         }
         let event = match self.next.take() {
             Some(first) => first,
-            None => {
-                self.events.changed().await.ok()?;
-                self.events.borrow_and_update().clone()?
-            }
+            None => self.newest().await?,
         };
         self.is_over = event.is_last;
         Some(event.bytes)

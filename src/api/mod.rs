@@ -56,6 +56,8 @@ pub struct ApiOptions {
     pub waiters_max: usize,
     /// Event streams that may be open at once.
     pub streams_max: usize,
+    /// Events of sales in a second, all streams together.
+    pub events_max: u32,
     /// Between two signs of life of an event stream.
     pub heartbeat: Duration,
     /// When the node stops: what is held open ends.
@@ -99,7 +101,7 @@ impl Api {
     ) -> Self {
         let clock = Arc::new(RedisClock::new(redis.clone(), Keys::new(Partition::new(0)).meta));
         Self {
-            sales: SaleWatches::new(redis.clone(), gates.clone(), clock.clone()),
+            sales: SaleWatches::new(redis.clone(), gates.clone(), clock.clone(), options.events_max),
             orders,
             streams: Arc::new(Semaphore::new(options.streams_max.min(Semaphore::MAX_PERMITS))),
             waiters: Semaphore::new(options.waiters_max.min(Semaphore::MAX_PERMITS)),

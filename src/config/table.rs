@@ -102,6 +102,8 @@ settings! {
         waiters_max: usize = 2_500, 0..=1_000_000 "responses";
         /// The most event streams open at once on one node; never more than half of http_connections_max.
         event_streams_max: usize = 5_000, 0..=1_000_000 "streams";
+        /// The most events of sales that a node sends in a second; with many streams each is sent fewer.
+        event_rate_max: u32 = 10_000, 10..=10_000_000 "events";
         /// Time between two signs of life of an event stream: less than a proxy waits for one.
         event_heartbeat_ms: Millis = Millis::new(15_000), 100..=300_000 "milliseconds";
     }

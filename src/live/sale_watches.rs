@@ -22,6 +22,8 @@ use crate::redis::{Redis, RedisClock};
 /// Time between two samples: nine in a second, so that with the one at the moment of opening or closing a client is sent
 /// ten at most.
 const PERIOD: Duration = Duration::from_millis(111);
+/// How far apart the events of two watchers are sent: written all at once they would stand before every claim.
+const SPREAD: Duration = Duration::from_micros(40);
 /// Sales that are sampled at once: with more, watchers would cost Redis what claims need.
 const SALES_MAX: usize = 200;
 
@@ -32,6 +34,8 @@ pub struct SaleWatches {
     redis: Redis,
     gates: Arc<[Gate]>,
     clock: Arc<RedisClock>,
+    /// Events in a second, those of all watchers together.
+    events_max: u32,
 }
 
 /// What watchers of a sale are told; written once for all of them.
@@ -43,12 +47,14 @@ pub struct SaleEvent {
     pub bytes: Bytes,
     /// Nothing more happens.
     pub is_last: bool,
+    /// Each watcher is sent it at a moment of his own within this time.
+    pub spread: Duration,
 }
 
 impl SaleWatches {
     /// Begins with none.
-    pub fn new(redis: Redis, gates: impl Into<Arc<[Gate]>>, clock: Arc<RedisClock>) -> Self {
-        Self { watched: Arc::default(), redis, gates: gates.into(), clock }
+    pub fn new(redis: Redis, gates: impl Into<Arc<[Gate]>>, clock: Arc<RedisClock>, events_max: u32) -> Self {
+        Self { watched: Arc::default(), redis, gates: gates.into(), clock, events_max }
     }
 
     /// Watches a sale; `None` where too many others are watched on this node. The first event is the state as it is.
@@ -70,12 +76,19 @@ impl SaleWatches {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Time between two events of a sale: longer with many watchers, whose events cost the processor what claims need.
+    fn period(&self) -> Duration {
+        let watchers: usize = self.watched().values().map(watch::Sender::receiver_count).sum();
+        PERIOD.max(Duration::from_secs_f64(watchers as f64 / f64::from(self.events_max.max(1))))
+    }
+
     /// Samples until nobody watches.
     async fn sample(self, definition: Arc<SaleDefinition>, sender: watch::Sender<Option<SaleEvent>>) {
         loop {
             let sample = SaleSample::take(&self.redis, &self.gates, &definition).await;
             let now = self.clock.now().await;
-            let event = SaleEvent::of(&definition, &sample, now);
+            let watchers = u32::try_from(sender.receiver_count()).unwrap_or(u32::MAX);
+            let event = SaleEvent::of(&definition, &sample, now, SPREAD * watchers);
             sender.send_if_modified(|told| {
                 let is_new = told.as_ref().is_none_or(|told| told.id != event.id);
                 if is_new {
@@ -83,7 +96,8 @@ impl SaleWatches {
                 }
                 is_new
             });
-            tokio::time::sleep(pause(&definition, &sample, self.clock.now().await)).await;
+            let now = self.clock.now().await;
+            tokio::time::sleep(pause(&definition, &sample, self.period(), now)).await;
             let mut watched = self.watched();
             // Under the lock under which watchers join.
             if sender.receiver_count() == 0 {
@@ -95,15 +109,15 @@ impl SaleWatches {
 }
 
 /// Until the next sample: sooner where the sale opens or closes before that.
-fn pause(definition: &SaleDefinition, sample: &SaleSample, now: Timestamp) -> Duration {
+fn pause(definition: &SaleDefinition, sample: &SaleSample, period: Duration, now: Timestamp) -> Duration {
     let window = sample.window.unwrap_or(definition.sale.window);
     let until = |moment: Timestamp| moment.duration_since(now);
     let next = [window.opens_at, window.closes_at].into_iter().map(until).filter(SignedDuration::is_positive);
-    next.filter_map(|wait| Duration::try_from(wait).ok()).fold(PERIOD, Duration::min)
+    next.filter_map(|wait| Duration::try_from(wait).ok()).fold(period, Duration::min)
 }
 
 impl SaleEvent {
-    fn of(definition: &SaleDefinition, sample: &SaleSample, now: Timestamp) -> Self {
+    fn of(definition: &SaleDefinition, sample: &SaleSample, now: Timestamp, spread: Duration) -> Self {
         let sale = &definition.sale;
         let window = sample.window.unwrap_or(sale.window);
         let status = window.status(now);
@@ -116,6 +130,6 @@ impl SaleEvent {
         let id = format!("{:016x}", xxh3_64(state.to_string().as_bytes()));
         state["at"] = json!(now);
         let bytes = Event { id: &id, name: "sale", data: &state.to_string() }.encode();
-        Self { id: id.into(), bytes, is_last: status == SaleStatus::Closed }
+        Self { id: id.into(), bytes, is_last: status == SaleStatus::Closed, spread }
     }
 }

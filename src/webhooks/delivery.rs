@@ -15,7 +15,6 @@ use super::client::{Answer, WebhookClient};
 use super::cloud_event::CloudEvent;
 use super::retry::RetryPolicy;
 use super::secret::WebhookSecret;
-use crate::faults::crash_point;
 use crate::metrics::WebhookMetrics;
 use crate::order_id::OrderId;
 use crate::postgres::{PgError, PgPool, within};
@@ -65,10 +64,8 @@ impl Target {
     /// Attempts what is due; how many that was.
     pub async fn deliver_due(&self) -> Result<usize, PgError> {
         let taken = within(STATEMENT_MAX, self.take()).await?;
-        crash_point!("webhook_before_send");
         let count = taken.len();
         let answers = join_all(taken.iter().map(|delivery| self.attempt(delivery))).await;
-        crash_point!("webhook_before_said");
         if count > 0 {
             within(STATEMENT_MAX, self.write_down(&taken, answers)).await?;
         }
