@@ -1,7 +1,7 @@
 //! A client of an event stream, as a browser's EventSource reads it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,10 +49,12 @@ impl EventStream {
 
     /// The next event; comments are skipped.
     pub async fn event(&mut self) -> (String, String, Value) {
+        // Signs of life are no reason to wait for ever.
+        let end = Instant::now() + PATIENCE;
         loop {
             match self.next().await.expect("the stream goes on") {
                 Line::Event { id, name, data } => return (id, name, data),
-                Line::Comment => {}
+                Line::Comment => assert!(Instant::now() < end, "no event within {PATIENCE:?}"),
                 Line::Retry(_) => panic!("the stream ends"),
             }
         }
