@@ -18,6 +18,7 @@ use crate::config::{Ack, DurabilityCheck, Settings};
 use crate::gate::Gate;
 use crate::http::{self, BearerToken, HttpLimits, Served};
 use crate::keeper::{self, Keeper, KeeperOptions};
+use crate::live::OrderWatches;
 use crate::metrics::{self, Metrics};
 use crate::order_life::{OrderLife, Sweeper};
 use crate::partition::Partitions;
@@ -26,7 +27,9 @@ use crate::postgres::{
     MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
 };
 use crate::redis::{Redis, RedisError, RedisOptions, ReplicaWait};
+use crate::stock::Publisher;
 use crate::supervise::supervise;
+use crate::webhooks::{RetryPolicy, WebhookClient, WebhookOptions, WebhookStore, WebhookWorker};
 
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
 const REDIS_QUEUE_MAX: usize = 4096;
@@ -142,6 +145,9 @@ impl Node {
             node.admin = listener.local_addr().ok();
             node.serve_admin(&parts, listener, token.expose())?;
         }
+        if settings.role.runs_webhooks() {
+            node.start_webhooks(&parts)?;
+        }
         if settings.role.runs_worker() {
             node.start_workers(&parts)?;
         }
@@ -201,6 +207,13 @@ impl Node {
                 per_second: NonZeroU32::new(settings.attempts_per_second),
                 burst: NonZeroU32::new(settings.attempts_burst).unwrap_or(NonZeroU32::MIN),
             },
+            wait_max: settings.wait_max_s.duration(),
+            // What is held open must leave connections to those who buy.
+            waiters_max: settings.waiters_max.min(settings.http_connections_max / 4),
+            streams_max: settings.event_streams_max.min(settings.http_connections_max / 2),
+            events_max: settings.event_rate_max,
+            heartbeat: settings.event_heartbeat_ms.duration(),
+            stop: self.stop_servers.clone(),
         };
         // Two connections: a page that reads stock must not wait behind a batch of claims, nor the other way round.
         let claims = Redis::connect(&parts.redis_options)?;
@@ -209,12 +222,14 @@ impl Node {
         if let Err(error) = claims.wait_ready().await {
             tracing::warn!(%error, "redis is away; claims wait for it");
         }
+        let orders = OrderWatches::start(&parts.redis_options, parts.partitions, parts.pool.clone())?;
         let store = parts.store();
         let api = Api::new(
             parts.gates.clone(),
             parts.partitions,
             (decider(settings, claims), reads),
-            (parts.pool.clone(), store, parts.orders()),
+            (parts.pool.clone(), store),
+            (parts.orders(), orders),
             identity,
             options,
             parts.metrics.clone(),
@@ -233,8 +248,15 @@ impl Node {
         let token =
             BearerToken::new(token).map_err(|error| NodeError::Settings(format!("admin_token: {error}")))?;
         let limits = HttpLimits { body_max_bytes: admin::BODY_MAX_BYTES, ..http_limits(parts.settings) };
-        let state =
-            AdminState { store: parts.store(), orders: parts.orders(), publish_wait: admin::PUBLISH_WAIT };
+        let redis = Redis::connect(&parts.redis_options)?;
+        let publisher = Publisher::new(redis, parts.gates.clone(), parts.pool.clone());
+        let state = AdminState {
+            store: parts.store(),
+            orders: parts.orders(),
+            publisher: Some(publisher),
+            webhooks: WebhookStore::new(parts.pool.clone(), parts.settings.postgres_timeout_ms.duration()),
+            publish_wait: admin::PUBLISH_WAIT,
+        };
         let door = Arc::new(AdminDoor { state, token, limits });
         self.serve(parts, "admin", listener, move |request| admin::serve(door.clone(), request));
         Ok(())
@@ -265,6 +287,30 @@ impl Node {
         let sweeper = Sweeper { orders: parts.orders(), pause, metrics: parts.metrics.orders.clone() };
         let stop = self.stop_workers.clone();
         self.workers.spawn(supervise("sweeper", stop.clone(), move || sweeper.clone().run(stop.clone())));
+    }
+
+    fn start_webhooks(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
+        let settings = parts.settings;
+        let timeout = settings.webhook_timeout_ms.duration();
+        let client = WebhookClient::new(timeout)
+            .map_err(|error| NodeError::Settings(format!("TLS for webhooks: {error}")))?;
+        let retry = RetryPolicy {
+            pause_min: settings.webhook_retry_ms.duration(),
+            give_up: settings.webhook_give_up_s.duration(),
+        };
+        let worker = WebhookWorker {
+            pool: parts.pool.clone(),
+            client,
+            options: WebhookOptions { timeout, retry },
+            metrics: parts.metrics.webhooks.clone(),
+        };
+        let stop = self.stop_workers.clone();
+        let start = {
+            let stop = stop.clone();
+            move || worker.clone().run(stop.clone())
+        };
+        self.workers.spawn(supervise("webhook worker", stop, start));
+        Ok(())
     }
 
     fn start_workers(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {

@@ -8,8 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Where an order stands. `accepted` is in no column: it is an entry of the log that is not yet persisted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where an order stands; later states are greater. `accepted` is in no column: it is an entry of the log that is not yet persisted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OrderState {
     /// In the log, not yet in Postgres.
     Accepted,
@@ -19,6 +19,13 @@ pub enum OrderState {
     Confirmed,
     /// Not sold; its units went back.
     Cancelled,
+}
+
+impl OrderState {
+    /// Whether whoever waits for the outcome of an order has it.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Confirmed | Self::Cancelled)
+    }
 }
 
 /// Why an order was cancelled.

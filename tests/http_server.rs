@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
-use doorbuster::http::{Body, HttpLimits, Problem, Served, json, read_body, serve};
+use bytes::Bytes;
+use doorbuster::http::{Body, Events, HttpLimits, Problem, Served, event_stream, json, read_body, serve};
 use http_client::{Client, PATIENCE};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 /// A server on a free port, and what its test handler shares with the test.
 struct Server {
@@ -29,6 +31,7 @@ struct Server {
 struct Handler {
     limits: HttpLimits,
     waiting: AtomicUsize,
+    events: AtomicUsize,
     release: Notify,
 }
 
@@ -44,6 +47,7 @@ impl Handler {
                 self.wait_for_release().await;
                 panic!("as the test asked")
             }
+            "/events" => event_stream(Flood(self), PATIENCE, CancellationToken::new()),
             "/large" => json(StatusCode::OK, vec![b' '; 1 << 20]),
             "/echo" => {
                 let limits = &self.limits;
@@ -268,6 +272,38 @@ async fn a_client_that_never_reads_loses_its_connection() {
     let mut next = server.connect().await;
     next.send("GET /next HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(next.answer().await.body, "/next");
+    drop(hoarder);
+}
+
+/// A stream that always has news.
+struct Flood(Arc<Handler>);
+
+const EVENT_BYTES: usize = 10_000;
+
+impl Events for Flood {
+    async fn next(&mut self) -> Option<Bytes> {
+        self.0.events.fetch_add(1, SeqCst);
+        Some(Bytes::from(vec![b' '; EVENT_BYTES]))
+    }
+}
+
+/// What it does not read is not made: there is no queue that could grow. And its place is soon another's.
+#[tokio::test]
+async fn a_stream_that_nobody_reads_holds_no_events_and_is_closed() {
+    let server = Server::start(HttpLimits {
+        connections_max: NonZeroU32::MIN,
+        write_timeout: Duration::from_secs(1),
+        ..limits()
+    })
+    .await;
+    let mut hoarder = server.connect().await;
+    hoarder.send("GET /events HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut next = server.connect().await;
+    next.send("GET /next HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(next.answer().await.body, "/next");
+    // Those that the socket buffers of both sides hold, and one in hand.
+    let made = server.handler.events.load(SeqCst);
+    assert!(made * EVENT_BYTES < 32 << 20, "{made} events were made for a client that reads none");
     drop(hoarder);
 }
 

@@ -2,6 +2,7 @@
 
 use crate::catalogue::{DocumentError, FieldError, StoreError};
 use crate::postgres::PgError;
+use crate::webhooks::WebhookError;
 
 /// A request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,20 @@ impl From<StoreError> for AdminError {
             }
             StoreError::Postgres(error) => error.into(),
             StoreError::Unreadable(_) => Self::internal(error),
+        }
+    }
+}
+
+impl From<WebhookError> for AdminError {
+    fn from(error: WebhookError) -> Self {
+        match error {
+            WebhookError::Endpoint(wrong) => Self::InvalidDefinition(vec![FieldError {
+                field: wrong.field().into(),
+                message: wrong.to_string(),
+            }]),
+            WebhookError::Exists(_) | WebhookError::TooMany => Self::Conflict(error.to_string()),
+            WebhookError::NoSuchEndpoint(_) => Self::NotFound(error.to_string()),
+            WebhookError::Postgres(error) => error.into(),
         }
     }
 }

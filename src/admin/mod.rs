@@ -8,6 +8,7 @@ mod products;
 mod query;
 mod sales;
 mod who;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -16,9 +17,12 @@ use serde_json::Value;
 
 pub use door::{AdminDoor, BODY_MAX_BYTES, PUBLISH_WAIT, serve};
 pub use error::AdminError;
+pub(crate) use sales::REASON_MAX;
 
 use crate::catalogue::{CatalogueStore, ControlAction};
 use crate::order_life::OrderLife;
+use crate::stock::Publisher;
+use crate::webhooks::WebhookStore;
 
 /// What the routes work on. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,6 +31,10 @@ pub struct AdminState {
     pub store: CatalogueStore,
     /// Orders that are stored.
     pub orders: OrderLife,
+    /// Tells Redis of a change at once; without one a keeper does at its next turn.
+    pub publisher: Option<Publisher>,
+    /// Who is told of what.
+    pub webhooks: WebhookStore,
     /// How long an answer waits for a change to reach Redis before it says `"applied": false`.
     pub publish_wait: Duration,
 }
@@ -73,6 +81,7 @@ pub async fn handle(state: &AdminState, request: AdminRequest<'_>) -> Result<Adm
         (["products", sku], "GET") => products::get(state, sku).await,
         (["products", sku], "PUT") => products::put(state, sku, &request.body).await,
         (["products", _], _) => Err(AdminError::MethodNotAllowed { allow: "GET, PUT" }),
+        (["webhooks", path @ ..], method) => webhooks::route(state, path, method, &request).await,
         (["sales"], "GET") => sales::list(state, request.query).await,
         (["sales"], "POST") => sales::create(state, &request.body).await,
         (["sales"], _) => Err(AdminError::MethodNotAllowed { allow: "GET, POST" }),
@@ -82,7 +91,7 @@ pub async fn handle(state: &AdminState, request: AdminRequest<'_>) -> Result<Adm
         (["sales", _, "adjust"], _) => Err(AdminError::MethodNotAllowed { allow: "POST" }),
         (["sales", id, word], method) => match (control_action(word), method) {
             (None, _) => Err(AdminError::no_route()),
-            (Some(action), "POST") => sales::control(state, id, action).await,
+            (Some(action), "POST") => sales::control(state, id, action, &request.body).await,
             (Some(_), _) => Err(AdminError::MethodNotAllowed { allow: "POST" }),
         },
         (["orders", id], "GET") => orders::get(state, id).await,

@@ -7,10 +7,14 @@ use serde_json::{Value, json};
 use super::query::PageQuery;
 use super::who::Who;
 use super::{AdminError, AdminReply, AdminState};
-use crate::catalogue::{Adjustment, ControlAction, Created, NewSale, SaleId, adjustment_delta, read_json};
+use crate::catalogue::{
+    Adjustment, ControlAction, ControlChange, Created, FieldError, NewSale, SaleId, adjustment_delta, read_json,
+};
 
 /// Who is written into the stock's history. The token does not tell people apart.
 const ACTOR: &str = "admin-api";
+/// Characters of a reason.
+pub(crate) const REASON_MAX: usize = 500;
 
 /// `GET /admin/v1/sales`
 pub(super) async fn list(state: &AdminState, query: Option<&str>) -> Result<AdminReply, AdminError> {
@@ -24,7 +28,8 @@ pub(super) async fn list(state: &AdminState, query: Option<&str>) -> Result<Admi
 /// `GET /admin/v1/sales/{id}`
 pub(super) async fn get(state: &AdminState, id: &str) -> Result<AdminReply, AdminError> {
     let id = sale_id(id)?;
-    Ok(AdminReply::ok(json!({ "sale": view(state, &id).await? })))
+    let (sale, events) = (view(state, &id).await?, state.store.sale_events(&id).await?);
+    Ok(AdminReply::ok(json!({ "sale": sale, "events": events })))
 }
 
 /// `POST /admin/v1/sales`: 201 for a new sale, 200 where it exists with the same definition.
@@ -36,14 +41,21 @@ pub(super) async fn create(state: &AdminState, body: &[u8]) -> Result<AdminReply
     Ok(AdminReply { status, location: Some(format!("/admin/v1/sales/{}", new.id)), body })
 }
 
-/// `POST /admin/v1/sales/{id}/open|pause|resume|close`
+/// `POST /admin/v1/sales/{id}/open|pause|resume|close`, with nothing or `{"reason": "..."}`
 pub(super) async fn control(
     state: &AdminState,
     id: &str,
     action: ControlAction,
+    body: &[u8],
 ) -> Result<AdminReply, AdminError> {
     let id = sale_id(id)?;
-    let sale = state.store.set_control(&id, action).await?;
+    let reason = read_reason(body)?;
+    let redis_now = match &state.publisher {
+        Some(publisher) => publisher.time().await,
+        None => None,
+    };
+    let change = ControlChange { action, actor: ACTOR, reason: reason.as_deref(), redis_now };
+    let sale = state.store.set_control(&id, change).await?;
     Ok(AdminReply::ok(changed(state, &id, sale.version).await?))
 }
 
@@ -84,6 +96,9 @@ pub(super) async fn adjust(state: &AdminState, id: &str, body: &[u8]) -> Result<
 
 /// The sale after a change, and whether the change has reached every partition.
 async fn changed(state: &AdminState, id: &SaleId, version: i64) -> Result<Value, AdminError> {
+    if let Some(publisher) = &state.publisher {
+        publisher.publish().await;
+    }
     let publication = state.store.wait_published(id, version, state.publish_wait).await;
     let mut body = json!({ "sale": view(state, id).await?, "applied": publication.applied });
     if let Some(reason) = publication.reason {
@@ -94,6 +109,20 @@ async fn changed(state: &AdminState, id: &SaleId, version: i64) -> Result<Value,
 
 async fn view(state: &AdminState, id: &SaleId) -> Result<Value, AdminError> {
     Ok(serde_json::to_value(state.store.get_sale(id).await?.view(Timestamp::now()))?)
+}
+
+fn read_reason(body: &[u8]) -> Result<Option<String>, AdminError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(None);
+    }
+    let wrong = |message: &str| FieldError { field: "reason".into(), message: message.into() };
+    match &read_json(body)?["reason"] {
+        Value::Null => Ok(None),
+        Value::String(reason) if reason.chars().count() <= REASON_MAX && !reason.contains('\0') => {
+            Ok(Some(reason.clone()))
+        }
+        _ => Err(AdminError::InvalidDefinition(vec![wrong("must be a text of at most 500 characters")])),
+    }
 }
 
 fn sale_id(text: &str) -> Result<SaleId, AdminError> {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 
 use crate::catalogue::Sku;
 use crate::claim::{ClaimError, Decision};
 use crate::http::{Body, Problem, ProblemKind, json};
+use crate::live::OrderStatus;
 use crate::order_id::OrderId;
 
 /// Suggested to a buyer whose sale is paused: nobody knows for how long.
@@ -24,7 +26,11 @@ pub(super) fn to_decision(decision: Decision) -> Response<Body> {
         Decision::KeyReused => Problem::new(ProblemKind::IdempotencyKeyReused).into_response(),
         Decision::OverRate => Problem::new(ProblemKind::TooManyAttempts).into_response(),
         Decision::NotYetOpen { wait } => {
-            Problem::new(ProblemKind::NotYetOpen).with_retry_after(wait).into_response()
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            Problem::new(ProblemKind::NotYetOpen)
+                .with_retry_after(wait)
+                .with_extension("opens_in_ms", wait_ms)
+                .into_response()
         }
         Decision::Paused => Problem::new(ProblemKind::Paused).with_retry_after(PAUSED_RETRY).into_response(),
         Decision::Closed => Problem::new(ProblemKind::Closed).into_response(),
@@ -82,10 +88,29 @@ pub(super) fn to_error(error: &ClaimError) -> Response<Body> {
     Problem::new(kind).into_response()
 }
 
+/// The response to a claim that waited for its outcome.
+pub(super) fn outcome(status: StatusCode, id: OrderId, outcome: &OrderStatus) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Outcome<'a> {
+        id: OrderId,
+        href: &'a str,
+        #[serde(flatten)]
+        status: &'a OrderStatus,
+    }
+    let href = format!("/v1/orders/{id}");
+    match serde_json::to_vec(&Outcome { id, href: &href, status: outcome }) {
+        Ok(body) => with_location(json(status, body), href),
+        Err(_) => Problem::new(ProblemKind::Internal).into_response(),
+    }
+}
+
 /// No state in the body: a retry may be answered long after the order was confirmed or cancelled; Location tells.
 fn order(status: StatusCode, id: OrderId) -> Response<Body> {
     let href = format!("/v1/orders/{id}");
-    let mut response = json(status, format!(r#"{{"id":"{id}","href":"{href}"}}"#));
+    with_location(json(status, format!(r#"{{"id":"{id}","href":"{href}"}}"#)), href)
+}
+
+fn with_location(mut response: Response<Body>, href: String) -> Response<Body> {
     if let Ok(location) = HeaderValue::try_from(href) {
         response.headers_mut().insert(LOCATION, location);
     }

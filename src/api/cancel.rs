@@ -31,14 +31,14 @@ pub(super) async fn cancel(api: &Api, id: &str, headers: &HeaderMap) -> Result<R
     let mut is_in_log = false;
     loop {
         let step = Step::Cancel(Cancellation::Buyer);
-        match api.orders.step(id, OrderOf::Buyer(&buyer), step, TOLD).await {
+        match api.life.step(id, OrderOf::Buyer(&buyer), step, TOLD).await {
             Ok(_) => return orders::show_stored(api, id, &buyer).await,
             Err(LifeError::NotStored(_)) => {}
             Err(error) => return Err(problem(&error)),
         }
         if !is_in_log {
             // Somewhere else than in Postgres, and of this buyer: otherwise there is none, as far as he is told.
-            orders::view(api, id, &buyer).await?;
+            orders::find(api, id, &buyer).await?;
             is_in_log = true;
         }
         if Instant::now() >= until {

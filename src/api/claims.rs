@@ -5,7 +5,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 
 use super::desks::Desk;
-use super::{Api, QUERY_MAX, answer, claim_body, sales};
+use super::{Api, QUERY_MAX, answer, claim_body, outcome, prefer, sales};
 use crate::buyer::BuyerId;
 use crate::catalogue::Sku;
 use crate::claim::{Claim, ClaimError, Decision, IdempotencyKey, fingerprint};
@@ -39,6 +39,12 @@ pub(super) async fn place(
     let mut claim = Claim::new(desk.definition.sale.id.clone(), buyer.clone(), key.clone(), lines.clone());
     claim.over_rate = api.attempts.is_over(&buyer);
     match decide(api, &desk, claim).await {
+        Ok(decision @ (Decision::Accepted(id) | Decision::Duplicate(id))) => {
+            match prefer::wait(headers, api.options.wait_max) {
+                None => Ok(answer::to_decision(decision)),
+                Some(wait) => Ok(Box::pin(outcome::of_claim(api, decision, id, wait)).await),
+            }
+        }
         Ok(Decision::Absent) => Box::pin(absent(api, &desk, &buyer, &key, &lines)).await,
         Ok(decision) if api.partitions.count() > 1 => {
             Ok(Box::pin(answer::of_one_partition(decision, &lines, sales::left(api, &desk))).await)

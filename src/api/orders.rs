@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::{Api, QUERY_MAX};
+use super::{Api, QUERY_MAX, outcome, prefer};
 use crate::buyer::BuyerId;
 use crate::claim::ClaimError;
 use crate::gate::Gate;
 use crate::http::{Body, Problem, ProblemKind, json};
+use crate::live::OrderStatus;
 use crate::log::{LogEntry, OrderEntry, RawEntry, read_entry};
 use crate::order::OrderState;
 use crate::order_id::OrderId;
@@ -28,13 +29,19 @@ const PAGE_MAX: i64 = 100;
 pub(super) struct OrderView {
     id: OrderId,
     sale: String,
-    state: OrderState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cancel_reason: Option<String>,
+    #[serde(flatten)]
+    status: OrderStatus,
     items: serde_json::Value,
     accepted_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+}
+
+impl OrderView {
+    /// Where the order stands.
+    pub fn status(self) -> OrderStatus {
+        self.status
+    }
 }
 
 #[derive(Serialize)]
@@ -44,11 +51,22 @@ struct OrdersPage {
     next: Option<String>,
 }
 
-/// One order of the buyer who asks: from Postgres, else from the log.
+/// One order of the buyer who asks, with its outcome where the client would wait for it.
 pub(super) async fn show(api: &Api, id: &str, headers: &HeaderMap) -> Result<Response<Body>, Problem> {
     let buyer = api.identity.of(headers)?;
     let id: OrderId = id.parse().map_err(|_| ProblemKind::NotFound)?;
-    Ok(respond(&view(api, id, &buyer).await?))
+    let order = find(api, id, &buyer).await?;
+    let Some(wait) = prefer::wait(headers, api.options.wait_max) else { return Ok(respond(&order)) };
+    if order.status.state.is_final() {
+        return Ok(prefer::applied(respond(&order), wait));
+    }
+    let Some(_place) = outcome::place(api) else { return Ok(respond(&order)) };
+    let order = match outcome::wait_for(api, id, order.status.clone(), wait).await {
+        // Whole: lines that are stored have a price.
+        Some(_) => find(api, id, &buyer).await.unwrap_or(order),
+        None => order,
+    };
+    Ok(prefer::applied(respond(&order), wait))
 }
 
 /// One order that is known to be in Postgres.
@@ -59,8 +77,8 @@ pub(super) async fn show_stored(api: &Api, id: OrderId, buyer: &BuyerId) -> Resu
     }
 }
 
-/// One order of a buyer as it is now.
-pub(super) async fn view(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<OrderView, Problem> {
+/// An order of a buyer: from Postgres, else from the log.
+pub(super) async fn find(api: &Api, id: OrderId, buyer: &BuyerId) -> Result<OrderView, Problem> {
     let gate = api.gate(id.partition()).ok_or(ProblemKind::NotFound)?;
     let persisted = from_postgres(api, id, buyer).await;
     if let Ok(Some(order)) = persisted {
@@ -150,9 +168,11 @@ fn view_of_row(row: &Row) -> OrderView {
     OrderView {
         id,
         sale: row.get(1),
-        // The column's CHECK allows no other word.
-        state: row.get::<_, &str>(2).parse().unwrap_or(OrderState::Pending),
-        cancel_reason: row.get(3),
+        status: OrderStatus {
+            // The column's CHECK allows no other word.
+            state: row.get::<_, &str>(2).parse().unwrap_or(OrderState::Pending),
+            cancel_reason: row.get(3),
+        },
         items: row.get(4),
         accepted_at: id.accepted_at(),
         expires_at: row.get(5),
@@ -194,8 +214,7 @@ fn view_of_entry(id: OrderId, order: &OrderEntry) -> OrderView {
     OrderView {
         id,
         sale: order.sale.as_str().to_owned(),
-        state: OrderState::Accepted,
-        cancel_reason: None,
+        status: OrderStatus::ACCEPTED,
         items: order.lines.iter().map(item).collect(),
         accepted_at: id.accepted_at(),
         expires_at: None,

@@ -3,7 +3,7 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Api, cancel, claims, orders, sales};
+use super::{Api, cancel, claims, events, orders, sales};
 use crate::http::{Body, PathSegments, Problem, ProblemKind, json};
 
 /// Answers a request.
@@ -36,6 +36,14 @@ async fn route(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, 
         ["v1", "orders", order, "cancel"] => {
             only(Method::POST, "POST")?;
             Box::pin(cancel::cancel(api, order, &parts.headers)).await
+        }
+        ["v1", "sales", sale, "events"] => {
+            only(Method::GET, "GET")?;
+            Box::pin(events::of_sale(api, sale, &parts.headers)).await
+        }
+        ["v1", "orders", order, "events"] => {
+            only(Method::GET, "GET")?;
+            Box::pin(events::of_order(api, order, &parts.headers)).await
         }
         ["v1", "sales"] => {
             only(Method::GET, "GET")?;

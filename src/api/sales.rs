@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use fred::types::Value;
 use hyper::{Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::Api;
 use super::desks::Desk;
-use crate::catalogue::{PAGE_MAX, SaleId, Sku};
+use crate::catalogue::{PAGE_MAX, SaleDefinition, SaleId, Sku};
 use crate::http::{Body, Problem, ProblemKind, json};
-use crate::redis::{Keys, RedisError};
+use crate::live::SaleSample;
 
 /// How old what a watcher is told may be. However many watch, Redis and Postgres are asked this often.
 const STOCK_AGE: Duration = Duration::from_millis(100);
@@ -31,12 +30,9 @@ pub(super) struct StockSamples {
 /// Two locks: claims look at the stock, and must not wait behind a page that loads the definition.
 #[derive(Default)]
 struct Sample {
-    stock: tokio::sync::Mutex<Option<(Instant, Stock)>>,
+    stock: tokio::sync::Mutex<Option<(Instant, Arc<SaleSample>)>>,
     definition_loaded: tokio::sync::Mutex<Option<Instant>>,
 }
-
-/// Units left of each item, in the order of the definition; `None` where they are not known.
-type Stock = Arc<Vec<Option<i64>>>;
 
 impl StockSamples {
     fn of(&self, sale: &SaleId) -> Arc<Sample> {
@@ -60,7 +56,7 @@ pub(super) async fn list(api: &Api) -> Result<Response<Body>, Problem> {
         tracing::warn!(%error, "sales cannot be listed");
         ProblemKind::Unavailable
     })?;
-    let now = Timestamp::now();
+    let now = api.clock.now().await;
     let sales: Vec<_> = sales
         .rows
         .iter()
@@ -83,23 +79,23 @@ pub(super) async fn show(api: &Api, sale: &str) -> Result<Response<Body>, Proble
     let sample = api.samples.of(&desk.definition.sale.id);
     let desk = sample.fresh_definition(api, desk).await;
     let stock = sample.stock(api, &desk).await;
-    Ok(json(StatusCode::OK, view(&desk, &stock).to_string()))
+    Ok(json(StatusCode::OK, view(&desk.definition, &stock, api.clock.now().await).to_string()))
 }
 
 /// What all partitions together have left, as of a moment ago; `None` where it is not known.
 pub(super) async fn left(api: &Api, desk: &Desk) -> HashMap<Sku, Option<i64>> {
     let stock = api.samples.of(&desk.definition.sale.id).stock(api, desk).await;
-    desk.definition.items().iter().map(|item| item.sku.clone()).zip(stock.iter().copied()).collect()
+    desk.definition.items().iter().map(|item| item.sku.clone()).zip(stock.left.iter().copied()).collect()
 }
 
 impl Sample {
     /// Whoever comes while a sample is taken waits for it, instead of taking another.
-    async fn stock(&self, api: &Api, desk: &Desk) -> Stock {
+    async fn stock(&self, api: &Api, desk: &Desk) -> Arc<SaleSample> {
         let mut taken = self.stock.lock().await;
         match &*taken {
             Some((at, stock)) if at.elapsed() < STOCK_AGE => stock.clone(),
             _ => {
-                let stock: Stock = Arc::new(read_stock(api, desk).await);
+                let stock = Arc::new(SaleSample::take(&api.redis, &api.gates, &desk.definition).await);
                 *taken = Some((Instant::now(), stock.clone()));
                 stock
             }
@@ -119,13 +115,14 @@ impl Sample {
     }
 }
 
-fn view(desk: &Desk, stock: &[Option<i64>]) -> serde_json::Value {
-    let sale = &desk.definition.sale;
-    let items: Vec<_> = desk
-        .definition
+/// By what Redis holds, and at its time: that decides.
+fn view(definition: &SaleDefinition, sample: &SaleSample, now: Timestamp) -> serde_json::Value {
+    let sale = &definition.sale;
+    let window = sample.window.unwrap_or(sale.window);
+    let items: Vec<_> = definition
         .items()
         .iter()
-        .zip(stock)
+        .zip(&sample.left)
         .map(|(item, left)| {
             json!({
                 "sku": item.sku, "name": item.product.name, "description": item.product.description,
@@ -135,33 +132,7 @@ fn view(desk: &Desk, stock: &[Option<i64>]) -> serde_json::Value {
         })
         .collect();
     json!({
-        "id": sale.id, "name": sale.name, "status": sale.window.status(Timestamp::now()),
-        "opens_at": sale.window.opens_at, "closes_at": sale.window.closes_at, "items": items,
+        "id": sale.id, "name": sale.name, "status": window.status(now),
+        "opens_at": window.opens_at, "closes_at": window.closes_at, "items": items,
     })
-}
-
-/// Unknown is `None`, never 0: a Redis that is away has not sold out.
-async fn read_stock(api: &Api, desk: &Desk) -> Vec<Option<i64>> {
-    let mut total = vec![Some(0); desk.definition.items().len()];
-    for gate in &api.gates {
-        let found = match gate.open() {
-            Some(_) => {
-                stock_of_partition(api, desk, &Keys::new(gate.partition())).await.unwrap_or_else(|error| {
-                    tracing::debug!(%error, "stock cannot be read");
-                    Vec::new()
-                })
-            }
-            None => Vec::new(),
-        };
-        for (i, sum) in total.iter_mut().enumerate() {
-            *sum = sum.zip(found.get(i).copied().flatten()).map(|(sum, units)| sum + units);
-        }
-    }
-    total
-}
-
-async fn stock_of_partition(api: &Api, desk: &Desk, keys: &Keys) -> Result<Vec<Option<i64>>, RedisError> {
-    let fields: Vec<Value> =
-        desk.definition.items().iter().map(|item| format!("stock:{}", item.sku).into()).collect();
-    Ok(api.redis.on_key("HMGET", &keys.sale(&desk.definition.sale.id).sale, fields).await?.convert()?)
 }

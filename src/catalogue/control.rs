@@ -31,6 +31,18 @@ pub enum ControlAction {
     Close,
 }
 
+impl ControlAction {
+    /// As it is typed, and stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Close => "close",
+        }
+    }
+}
+
 /// What a buyer meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

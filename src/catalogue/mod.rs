@@ -25,4 +25,6 @@ pub use sale::{
     BuyerCancel, Item, ItemStock, PaymentPolicy, ProductText, Sale, SaleDefinition, SaleDetail, SaleSummary,
     SaleView,
 };
-pub use store::{Adjusted, CatalogueStore, Created, PAGE_MAX, Page, Publication, StoreError};
+pub use store::{
+    Adjusted, CatalogueStore, ControlChange, Created, PAGE_MAX, Page, Publication, SaleEvent, StoreError,
+};

@@ -17,6 +17,7 @@ use crate::reconcile::ReconcileError;
 use crate::redis::RedisError;
 use crate::replay::ReplayError;
 use crate::telemetry::TelemetryError;
+use crate::webhooks::WebhookError;
 
 /// Why a command did not succeed. Each command that can fail in its own way adds a variant.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +76,9 @@ pub enum CliError {
     /// An order did not move, or cannot be shown.
     #[error(transparent)]
     Order(Box<LifeError>),
+    /// A webhook command was not done.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// What would be destroyed stays.
     #[error(transparent)]
     NotConfirmed(#[from] NotConfirmed),

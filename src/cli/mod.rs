@@ -21,6 +21,7 @@ mod settings_flags;
 mod status;
 mod stop_signals;
 mod tables;
+mod webhook;
 
 use std::env;
 use std::ffi::OsString;
@@ -78,6 +79,9 @@ enum Command {
     /// Show and cancel orders that are stored
     #[command(subcommand)]
     Order(order::OrderCommand),
+    /// Register, list, test and remove addresses that are told what happens; redrive what was given up
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Rebuild Redis from Postgres
     Rebuild(rebuild::RebuildCommand),
     /// Show the settings in effect and where each comes from, secrets masked
@@ -100,6 +104,7 @@ impl Command {
             Self::Dead(command) => command.run(&effective.settings),
             Self::Incidents(command) => command.run(&effective.settings),
             Self::Order(command) => command.run(&effective.settings),
+            Self::Webhook(command) => command.run(&effective.settings),
             Self::Rebuild(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }

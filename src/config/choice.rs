@@ -51,7 +51,9 @@ choice! {
         Worker = "worker",
         /// The end of holds that are over, and nothing else.
         Sweeper = "sweeper",
-        /// Everything.
+        /// The delivery of events to the outside.
+        Webhooks = "webhooks",
+        /// All of them.
         All = "all",
     }
 }
@@ -60,6 +62,11 @@ impl Role {
     /// Whether this process answers buyers.
     pub const fn runs_api(self) -> bool {
         matches!(self, Self::Api | Self::All)
+    }
+
+    /// Whether this process delivers events to the outside.
+    pub const fn runs_webhooks(self) -> bool {
+        matches!(self, Self::Webhooks | Self::All)
     }
 
     /// Whether this process persists orders.

@@ -16,7 +16,7 @@ const fn loopback(port: u16) -> SocketAddr {
 
 settings! {
     "Process" {
-        /// What this process runs: the HTTP API, the workers (which sweep too), only a sweeper of expired holds, or all.
+        /// What this process runs: the API, the workers (which sweep too), only a sweeper of holds, webhooks, or all.
         role: Role = Role::All;
         /// Address of the API; port 0 takes a free one.
         listen: SocketAddr = loopback(8080);
@@ -98,6 +98,26 @@ settings! {
         log_retention_s: Seconds = Seconds::new(86_400), 1..=31_536_000 "seconds";
         /// How long the Redis keys of a sale are kept after it closed.
         sale_retention_s: Seconds = Seconds::new(86_400), 1..=31_536_000 "seconds";
+    }
+    "Live" {
+        /// The longest that Prefer: wait=N may hold a response.
+        wait_max_s: Seconds = Seconds::new(30), 1..=300 "seconds";
+        /// The most responses that wait at once on one node; never more than a quarter of http_connections_max.
+        waiters_max: usize = 2_500, 0..=1_000_000 "responses";
+        /// The most event streams open at once on one node; never more than half of http_connections_max.
+        event_streams_max: usize = 5_000, 0..=1_000_000 "streams";
+        /// The most events of sales that a node sends in a second; with many streams each is sent fewer.
+        event_rate_max: u32 = 10_000, 10..=10_000_000 "events";
+        /// Time between two signs of life of an event stream: less than a proxy waits for one.
+        event_heartbeat_ms: Millis = Millis::new(15_000), 100..=300_000 "milliseconds";
+    }
+    "Webhooks" {
+        /// How long one attempt to deliver an event may take.
+        webhook_timeout_ms: Millis = Millis::new(15_000), 100..=120_000 "milliseconds";
+        /// The pause after the first attempt that failed; doubled after each, up to an hour.
+        webhook_retry_ms: Millis = Millis::new(5_000), 10..=600_000 "milliseconds";
+        /// How long an event is tried before its delivery is given up, until someone redrives it.
+        webhook_give_up_s: Seconds = Seconds::new(86_400), 1..=2_592_000 "seconds";
     }
     "HTTP" {
         /// The most connections open at once on one listener.

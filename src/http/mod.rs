@@ -7,6 +7,7 @@
 mod bearer;
 mod body;
 mod connection;
+mod event_stream;
 mod head_timer;
 mod limits;
 mod path;
@@ -17,9 +18,10 @@ mod server;
 
 pub use bearer::{BearerToken, BearerTokenError};
 pub use body::{BodyError, read_body};
+pub use event_stream::{Event, Events, event_stream};
 pub use limits::HttpLimits;
 pub use path::{PathError, PathSegments, decode_segment};
 pub use problem::{FieldError, Problem};
 pub use problem_kind::ProblemKind;
-pub use response::{Body, empty, json};
+pub use response::{Body, empty, json, whole};
 pub use server::{Drained, OpenConnections, Served, serve, serve_counted};

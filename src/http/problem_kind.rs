@@ -100,6 +100,8 @@ problem_kinds! {
         "Repeat with the same Idempotency-Key. The sale's state is unknown, so nothing is sold and nothing is called sold out.";
     BacklogFull: "backlog-full" 503 Always "Too many orders wait to be stored"
         "Repeat with the same Idempotency-Key.";
+    TooManyStreams: "too-many-streams" 503 Always "Too many event streams are open"
+        "Come back later, or ask for the state instead of its events.";
     Indeterminate: "indeterminate" 503 Always "The outcome is not known"
         "Repeat with the same Idempotency-Key: the order may exist, and the repetition tells.";
 }

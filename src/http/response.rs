@@ -1,11 +1,19 @@
+use std::convert::Infallible;
+
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{Either, Full};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// The body of every response: whole and in memory. A streaming kind would join here, as one
-/// side of an `Either`; no handler names the type behind this alias.
-pub type Body = Full<Bytes>;
+/// The body of a response: whole and in memory, or written as it comes (see [`event_stream`](super::event_stream)). No
+/// handler names the type behind this alias.
+pub type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
+
+/// A body that is whole.
+pub fn whole(body: impl Into<Bytes>) -> Body {
+    Either::Left(Full::new(body.into()))
+}
 
 /// Nothing here may be stored by a cache (RFC 9111 section 5.2.2.5): stock and orders change
 /// at any moment, and a refusal must not outlive its cause.
@@ -20,7 +28,7 @@ pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
 
 /// A response without a body, for example 204 No Content.
 pub fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::default());
+    let mut response = Response::new(whole(Bytes::new()));
     *response.status_mut() = status;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
@@ -31,7 +39,7 @@ pub(super) fn respond(status: StatusCode, content_type: HeaderValue, body: Bytes
     let mut headers = HeaderMap::with_capacity(6);
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, NO_STORE);
-    let mut response = Response::new(Body::new(body));
+    let mut response = Response::new(whole(body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

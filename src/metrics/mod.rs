@@ -8,6 +8,7 @@ mod claims;
 mod histogram;
 mod http;
 mod keeper;
+mod live;
 mod orders;
 mod partition_sampler;
 mod persisting;
@@ -15,6 +16,7 @@ mod process;
 mod register;
 mod service;
 mod stock;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -22,12 +24,14 @@ pub use claims::{BatchTally, ClaimMetrics, Outcome};
 pub use histogram::AtomicHistogram;
 pub use http::HttpMetrics;
 pub use keeper::KeeperMetrics;
+pub use live::{Counted, LiveMetrics};
 pub use orders::OrderMetrics;
 pub use partition_sampler::PartitionSampler;
 pub use persisting::PersistMetrics;
 pub use register::Row;
 pub use service::handle;
 pub use stock::{ExportedItems, StockMetrics};
+pub use webhooks::WebhookMetrics;
 
 use process::ProcessMetrics;
 use register::Register;
@@ -47,6 +51,10 @@ pub struct Metrics {
     pub keeper: KeeperMetrics,
     /// Stock and drift.
     pub stock: StockMetrics,
+    /// What clients hold open.
+    pub live: LiveMetrics,
+    /// Deliveries to the outside.
+    pub webhooks: WebhookMetrics,
     process: ProcessMetrics,
     exposition: Register,
 }
@@ -62,6 +70,8 @@ impl Metrics {
             orders: OrderMetrics::new(&mut register),
             keeper: KeeperMetrics::new(&mut register),
             stock: StockMetrics::new(&mut register),
+            live: LiveMetrics::new(&mut register),
+            webhooks: WebhookMetrics::new(&mut register),
             process: ProcessMetrics::new(&mut register),
             exposition: register,
         })

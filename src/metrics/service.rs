@@ -1,14 +1,12 @@
 //! `GET /metrics`
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response};
 
 use super::Metrics;
 use crate::gate::Gate;
-use crate::http::{Body, Problem, ProblemKind};
+use crate::http::{Body, Problem, ProblemKind, whole};
 
 /// <https://prometheus.io/docs/specs/om/open_metrics_spec/#protocol-negotiation>
 const OPENMETRICS: HeaderValue =
@@ -25,7 +23,7 @@ pub fn handle(metrics: &Metrics, gates: &[Gate], request: &Request<Incoming>) ->
     for gate in gates {
         metrics.keeper.gate(gate.partition(), gate.open().map(|scripts| scripts.stamp.epoch));
     }
-    let mut response = Response::new(Full::new(Bytes::from(metrics.text())));
+    let mut response = Response::new(whole(metrics.text()));
     response.headers_mut().insert(CONTENT_TYPE, OPENMETRICS);
     response
 }

@@ -246,8 +246,8 @@ impl PersistWorker {
         args.push(GROUP.into());
         args.extend(batch.iter().map(|entry| Value::from(entry.id.to_string())));
         let begun = Instant::now();
-        let both = vec![keys.meta.clone(), keys.log.clone()];
-        let settled = self.redis.run(scripts, Script::Settle, both, args).await;
+        let all = vec![keys.meta.clone(), keys.log.clone(), keys.order_changes.clone()];
+        let settled = self.redis.run(scripts, Script::Settle, all, args).await;
         self.metrics.settled(settled.is_ok(), begun.elapsed());
         let (_, uncounted): (u64, u64) = settled?.convert()?;
         if uncounted > 0 {

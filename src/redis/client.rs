@@ -52,10 +52,14 @@ impl Redis {
     }
 
     fn build(options: &RedisOptions, timeout: Duration) -> Result<Self, RedisError> {
-        let policy = ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS);
-        let redis = Self::unconnected(Arc::new(options.clone()), timeout, Some(policy))?;
+        let policy = Some(Self::reconnect_policy());
+        let redis = Self::unconnected(Arc::new(options.clone()), timeout, policy)?;
         redis.client.connect();
         Ok(redis)
+    }
+
+    pub(super) fn reconnect_policy() -> ReconnectPolicy {
+        ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS)
     }
 
     /// A client that nobody has told to connect. Without a policy it connects once: what breaks stays broken.
@@ -64,6 +68,17 @@ impl Redis {
         timeout: Duration,
         reconnect: Option<ReconnectPolicy>,
     ) -> Result<Self, RedisError> {
+        let builder = Self::builder(&options, timeout, reconnect)?;
+        let client = builder.build().map_err(|e| RedisError::Config(e.details().to_owned()))?;
+        Ok(Self { client, options, timeout })
+    }
+
+    /// The settings that every client shares.
+    pub(super) fn builder(
+        options: &RedisOptions,
+        timeout: Duration,
+        reconnect: Option<ReconnectPolicy>,
+    ) -> Result<Builder, RedisError> {
         let mut config =
             Config::from_url(&options.url).map_err(|e| RedisError::Config(e.details().to_owned()))?;
         config.fail_fast = reconnect.is_none();
@@ -71,7 +86,7 @@ impl Redis {
         if let Some(policy) = reconnect {
             builder.set_policy(policy);
         }
-        let client = builder
+        builder
             .with_connection_config(|connection| {
                 connection.connection_timeout = options.timeout;
                 connection.internal_command_timeout = options.timeout;
@@ -85,10 +100,8 @@ impl Redis {
                 connection.auto_client_setname = false;
                 connection.tcp.nodelay = Some(true);
             })
-            .with_performance_config(|performance| performance.default_command_timeout = timeout)
-            .build()
-            .map_err(|e| RedisError::Config(e.details().to_owned()))?;
-        Ok(Self { client, options, timeout })
+            .with_performance_config(|performance| performance.default_command_timeout = timeout);
+        Ok(builder)
     }
 
     /// One connection of its own to the server behind the same address.

@@ -21,6 +21,8 @@ pub struct Keys {
     pub meta: Key,
     /// Stream: the log.
     pub log: Key,
+    /// Shard channel: entry ids of orders whose state has changed in Postgres, separated by spaces.
+    pub order_changes: Key,
     partition: Partition,
 }
 
@@ -39,7 +41,7 @@ impl Keys {
     /// Those of `partition`.
     pub fn new(partition: Partition) -> Self {
         let key = |name: &str| Key::from(format!("{{{partition}}}:{name}"));
-        Self { meta: key("meta"), log: key("log"), partition }
+        Self { meta: key("meta"), log: key("log"), order_changes: key("order-changes"), partition }
     }
 
     /// Those of one sale.
@@ -62,7 +64,7 @@ mod tests {
     fn all_keys_of_a_partition_share_its_hash_tag() {
         let keys = Keys::new(Partition::new(3));
         let sale = keys.sale(&"demo".parse().unwrap());
-        for key in [&keys.meta, &keys.log, &sale.sale, &sale.buyers, &sale.causes] {
+        for key in [&keys.meta, &keys.log, &keys.order_changes, &sale.sale, &sale.buyers, &sale.causes] {
             assert!(key.as_str().unwrap().starts_with("{p3}:"), "{key:?}");
         }
         assert_eq!(sale.buyers.as_str(), Some("{p3}:sale:demo:buyers"));

@@ -2,10 +2,12 @@
 
 mod intents;
 mod publications;
+mod publisher;
 
 pub use intents::apply_intents;
 pub(crate) use publications::ITEMS;
 pub use publications::publish_sales;
+pub use publisher::Publisher;
 
 use crate::postgres::PgError;
 use crate::redis::RedisError;

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use doorbuster::admin::{AdminError, AdminReply, AdminRequest, AdminState, handle};
 use doorbuster::order_life::OrderLife;
+use doorbuster::webhooks::WebhookStore;
 use serde_json::{Value, json};
 
 use crate::{Catalogue, TIMEOUT, definition};
@@ -14,9 +15,13 @@ struct Admin {
 impl Admin {
     async fn new() -> Self {
         let catalogue = Catalogue::new(2).await;
-        let orders = OrderLife::new(catalogue.pool.clone(), TIMEOUT);
-        let state =
-            AdminState { store: catalogue.store.clone(), orders, publish_wait: Duration::from_millis(50) };
+        let state = AdminState {
+            store: catalogue.store.clone(),
+            orders: OrderLife::new(catalogue.pool.clone(), TIMEOUT),
+            publisher: None,
+            webhooks: WebhookStore::new(catalogue.pool.clone(), TIMEOUT),
+            publish_wait: Duration::from_millis(50),
+        };
         Self { catalogue, state }
     }
 

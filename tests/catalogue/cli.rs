@@ -28,13 +28,14 @@ enum Noun {
 async fn type_in(catalogue: &Catalogue, line: &[&str]) -> Result<String, CatalogueCliError> {
     let access = CatalogueAccess {
         postgres_url: catalogue.url.clone(),
+        redis: None,
         timeout: TIMEOUT,
         publish_wait: Duration::from_millis(50),
     };
     let mut out = Vec::new();
     match Line::try_parse_from(["doorbuster"].iter().chain(line)).unwrap().noun {
         Noun::Product(command) => run_product(command, &access, &mut out).await?,
-        Noun::Sale(command) => run_sale(command, &access, &mut out).await?,
+        Noun::Sale(command) => drop(run_sale(command, &access, &mut out).await?),
     }
     Ok(String::from_utf8(out).unwrap())
 }

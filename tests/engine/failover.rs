@@ -59,7 +59,10 @@ impl Shop {
         let Some(scripts) = &self.known else { return false };
         let keys = Keys::new(PARTITION);
         let args = vec![GROUP.into(), "0-1".into()];
-        self.redis.run(scripts, Script::Settle, vec![keys.meta, keys.log], args).await.is_ok()
+        self.redis
+            .run(scripts, Script::Settle, vec![keys.meta, keys.log, keys.order_changes], args)
+            .await
+            .is_ok()
     }
 }
 

@@ -249,7 +249,7 @@ impl OpenPartition {
     pub async fn settle_and_count(&self, ids: &[EntryId]) -> Result<(i64, i64), RedisError> {
         let mut args: Vec<Value> = vec![GROUP.into()];
         args.extend(ids.iter().map(|id| Value::from(id.to_string())));
-        let keys = vec![self.keys.meta.clone(), self.keys.log.clone()];
+        let keys = vec![self.keys.meta.clone(), self.keys.log.clone(), self.keys.order_changes.clone()];
         Ok(self.run(Script::Settle, keys, args).await?.convert().unwrap())
     }
 

@@ -16,6 +16,7 @@ use deadpool_postgres::Object;
 use crate::postgres::{PgError, PgPool};
 
 pub use adjust::Adjusted;
+pub use control::{ControlChange, SaleEvent};
 pub use create::Created;
 pub use error::StoreError;
 pub use publication::Publication;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Subcommand};
 
+use crate::admin::REASON_MAX;
 use crate::catalogue::{AdjustmentKey, SaleId, Sku, adjustment_delta};
 use crate::cli::login_name::login_name;
 
@@ -54,13 +55,13 @@ pub enum SaleCommand {
     /// Show a sale with its items and stock
     Show(OneSale),
     /// Sell from now on, also before the window or out of a pause
-    Open(OneSale),
+    Open(ControlArgs),
     /// Stop selling for a while
-    Pause(OneSale),
+    Pause(ControlArgs),
     /// Let the window decide again
-    Resume(OneSale),
+    Resume(ControlArgs),
     /// Stop selling for ever
-    Close(OneSale),
+    Close(ControlArgs),
     /// Add units to an item of a running sale, or take away units that are not sold
     Adjust(AdjustArgs),
 }
@@ -124,4 +125,22 @@ pub struct OneSale {
     /// How the answer is written.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// The sale that is opened, paused, resumed or closed.
+#[derive(Debug, Clone, Args)]
+pub struct ControlArgs {
+    /// Which.
+    #[command(flatten)]
+    pub sale: OneSale,
+    /// Why, for the sale's history; at most 500 characters
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    pub reason: Option<String>,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    if text.chars().count() > REASON_MAX {
+        return Err(format!("at most {REASON_MAX} characters"));
+    }
+    Ok(text.to_owned())
 }

@@ -13,25 +13,44 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-pub use args::{AdjustArgs, OneSale, Output, PageArgs, ProductCommand, SaleCommand};
+pub use args::{AdjustArgs, ControlArgs, OneSale, Output, PageArgs, ProductCommand, SaleCommand};
 pub use error::CatalogueCliError;
 
 use super::CliError;
 use super::runtime::block_on;
 use crate::admin::PUBLISH_WAIT;
-use crate::catalogue::{CatalogueStore, ControlAction, Created, NewSale, SaleId, read_products};
+use crate::catalogue::{
+    CatalogueStore, ControlAction, ControlChange, Created, NewSale, SaleId, read_products,
+};
 use crate::config::Settings;
+use crate::gate::Gate;
+use crate::partition::Partition;
 use crate::postgres::{PgError, connect_pool};
+use crate::redis::{Redis, RedisOptions};
+use crate::stock::Publisher;
 use crate::telemetry;
 
 /// Who is written into the stock's history.
 const ACTOR: &str = "cli";
+/// Commands that may wait for Redis.
+const QUEUE_MAX: usize = 256;
+
+/// How a change of a sale ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// Every partition acts on it; or nothing was changed.
+    All,
+    /// It is stored, and not yet known to be acted on everywhere.
+    NotAll,
+}
 
 /// Where the catalogue is.
 #[derive(Debug, Clone)]
 pub struct CatalogueAccess {
     /// With its password.
     pub postgres_url: String,
+    /// Which Redis is told of a change at once; without it a keeper tells it at its next turn.
+    pub redis: Option<RedisOptions>,
     /// Of each statement.
     pub timeout: Duration,
     /// How long a command waits for its change to reach Redis.
@@ -42,6 +61,11 @@ impl CatalogueAccess {
     fn of(settings: &Settings) -> Self {
         Self {
             postgres_url: settings.postgres_url.expose().to_owned(),
+            redis: Some(RedisOptions {
+                url: settings.redis_url.expose().to_owned(),
+                timeout: settings.redis_timeout_ms.duration(),
+                queue_max: QUEUE_MAX,
+            }),
             timeout: settings.postgres_timeout_ms.duration(),
             publish_wait: PUBLISH_WAIT,
         }
@@ -58,8 +82,10 @@ pub(super) fn product(command: ProductCommand, settings: &Settings) -> Result<()
 /// `doorbuster sale …` on the terminal.
 pub(super) fn sale(command: SaleCommand, settings: &Settings) -> Result<(), CliError> {
     telemetry::init(settings)?;
-    block_on(run_sale(command, &CatalogueAccess::of(settings), &mut io::stdout()))??;
-    Ok(())
+    match block_on(run_sale(command, &CatalogueAccess::of(settings), &mut io::stdout()))?? {
+        Reached::All => Ok(()),
+        Reached::NotAll => Err(CliError::Attention),
+    }
 }
 
 /// Runs `doorbuster product …`, writing the answer to `out`.
@@ -103,7 +129,7 @@ pub async fn run_sale(
     command: SaleCommand,
     access: &CatalogueAccess,
     out: &mut (impl Write + Send),
-) -> Result<(), CatalogueCliError> {
+) -> Result<Reached, CatalogueCliError> {
     let store = store(access)?;
     match command {
         SaleCommand::Create { file, output } => {
@@ -113,42 +139,57 @@ pub async fn run_sale(
                 Created::New(_) => "created",
                 Created::Unchanged(_) => "unchanged: it exists with this definition",
             };
-            changed(&store, access, &new.id, created.version(), done, output, out).await
+            // A sale may well be created before the first worker runs.
+            changed(&store, access, &new.id, created.version(), done, output, out).await?;
         }
         SaleCommand::List { page, output } => {
             let page = store.list_sales(page.after.as_ref(), page.limit, true).await?;
             let now = Timestamp::now();
             if output.json {
                 let sales: Vec<_> = page.rows.iter().map(|sale| sale.view(now)).collect();
-                return write_json(out, &json!({ "sales": sales, "next": page.next }));
+                write_json(out, &json!({ "sales": sales, "next": page.next }))?;
+            } else {
+                writeln!(out, "{}", tables::sales(&page.rows, now))?;
+                write_next(out, page.next.as_ref())?;
             }
-            writeln!(out, "{}", tables::sales(&page.rows, now))?;
-            write_next(out, page.next.as_ref())
         }
         SaleCommand::Show(OneSale { id, output }) => {
             let (sale, now) = (store.get_sale(&id).await?, Timestamp::now());
+            let events = store.sale_events(&id).await?;
             if output.json {
-                return write_json(out, &json!({ "sale": sale.view(now) }));
+                write_json(out, &json!({ "sale": sale.view(now), "events": events }))?;
+            } else {
+                tables::write_sale(out, &sale, now)?;
+                tables::write_events(out, &events)?;
             }
-            Ok(tables::write_sale(out, &sale, now)?)
         }
-        SaleCommand::Open(sale) => control(&store, access, sale, ControlAction::Open, out).await,
-        SaleCommand::Pause(sale) => control(&store, access, sale, ControlAction::Pause, out).await,
-        SaleCommand::Resume(sale) => control(&store, access, sale, ControlAction::Resume, out).await,
-        SaleCommand::Close(sale) => control(&store, access, sale, ControlAction::Close, out).await,
-        SaleCommand::Adjust(args) => adjust::run(&store, access, args, out).await,
+        SaleCommand::Open(args) => return control(&store, access, args, ControlAction::Open, out).await,
+        SaleCommand::Pause(args) => return control(&store, access, args, ControlAction::Pause, out).await,
+        SaleCommand::Resume(args) => return control(&store, access, args, ControlAction::Resume, out).await,
+        SaleCommand::Close(args) => return control(&store, access, args, ControlAction::Close, out).await,
+            SaleCommand::Adjust(args) => adjust::run(&store, access, args, out).await?,
     }
+    Ok(Reached::All)
 }
 
 async fn control(
     store: &CatalogueStore,
     access: &CatalogueAccess,
-    OneSale { id, output }: OneSale,
+    ControlArgs { sale: OneSale { id, output }, reason }: ControlArgs,
     action: ControlAction,
     out: &mut (impl Write + Send),
-) -> Result<(), CatalogueCliError> {
-    let sale = store.set_control(&id, action).await?;
-    let done = sale.window.status(Timestamp::now()).to_string();
+) -> Result<Reached, CatalogueCliError> {
+    let publisher = publisher(access).await?;
+    let redis_now = match &publisher {
+        Some(publisher) => publisher.time().await,
+        None => None,
+    };
+    let change = ControlChange { action, actor: ACTOR, reason: reason.as_deref(), redis_now };
+    let sale = store.set_control(&id, change).await?;
+    if let Some(publisher) = &publisher {
+        publisher.publish().await;
+    }
+    let done = sale.window.status(redis_now.unwrap_or_else(Timestamp::now)).to_string();
     changed(store, access, &id, sale.version, &done, output, out).await
 }
 
@@ -161,21 +202,42 @@ async fn changed(
     done: &str,
     output: Output,
     out: &mut (impl Write + Send),
-) -> Result<(), CatalogueCliError> {
+) -> Result<Reached, CatalogueCliError> {
     let publication = store.wait_published(id, version, access.publish_wait).await;
+    let reached = if publication.applied { Reached::All } else { Reached::NotAll };
     if output.json {
         let sale = store.get_sale(id).await?;
         let mut answer = json!({ "sale": sale.view(Timestamp::now()), "applied": publication.applied });
         if let Some(reason) = publication.reason {
             answer["reason"] = reason.into();
         }
-        return write_json(out, &answer);
+        write_json(out, &answer)?;
+        return Ok(reached);
     }
     writeln!(out, "sale {id}: {done}")?;
     if let Some(reason) = publication.reason {
         writeln!(out, "not applied yet: {reason}")?;
     }
-    Ok(())
+    Ok(reached)
+}
+
+/// Who tells Redis; nobody where this command has no way to it.
+async fn publisher(access: &CatalogueAccess) -> Result<Option<Publisher>, CatalogueCliError> {
+    let Some(redis) = access.redis.as_ref().and_then(|options| Redis::connect(options).ok()) else {
+        return Ok(None);
+    };
+    // A Redis that is away is left to the keeper.
+    if redis.wait_ready().await.is_err() {
+        return Ok(None);
+    }
+    let pool = connect_pool(&access.postgres_url, 1, access.timeout)?;
+    let db = pool.get().await.map_err(PgError::from)?;
+    let rows = db.query("SELECT partition FROM partitions ORDER BY 1", &[]).await.map_err(PgError::from)?;
+    drop(db);
+    let partitions = rows.iter().filter_map(|row| u8::try_from(row.get::<_, i16>(0)).ok());
+    let gates: Vec<Gate> =
+        partitions.map(|number| Gate::watch(redis.clone(), Partition::new(number))).collect();
+    Ok(Some(Publisher::new(redis, gates, pool)))
 }
 
 fn store(access: &CatalogueAccess) -> Result<CatalogueStore, PgError> {

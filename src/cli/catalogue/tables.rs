@@ -6,7 +6,7 @@ use comfy_table::Table;
 use jiff::Timestamp;
 
 use super::super::tables::{number, table, text};
-use crate::catalogue::{SaleDetail, SaleSummary, StoredProduct};
+use crate::catalogue::{SaleDetail, SaleEvent, SaleSummary, StoredProduct};
 
 pub(super) fn products(products: &[StoredProduct]) -> Table {
     let mut table = table(&["SKU", "NAME", "PRICE"]);
@@ -54,6 +54,18 @@ pub(super) fn write_sale(out: &mut impl Write, detail: &SaleDetail, now: Timesta
             number(row.sold),
             number(row.allotted),
         ]);
+    }
+    writeln!(out, "{table}")
+}
+
+pub(super) fn write_events(out: &mut impl Write, events: &[SaleEvent]) -> io::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut table = table(&["AT", "ACTION", "BY", "REASON"]);
+    for event in events {
+        let reason = event.reason.as_deref().unwrap_or("-");
+        table.add_row([text(event.at), text(&event.action), text(&event.actor), text(reason)]);
     }
     writeln!(out, "{table}")
 }

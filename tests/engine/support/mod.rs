@@ -3,9 +3,11 @@
 
 pub mod backup;
 pub mod block;
+pub mod event_stream;
 pub mod forwarder;
 pub mod http;
 pub mod life;
+pub mod receiver;
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::OnceLock;
@@ -151,6 +153,11 @@ impl World {
     /// Workers and keepers end where they are: what they have in hand is lost.
     pub fn crash_node(&mut self) {
         drop(self.node.take());
+    }
+
+    /// A node whose partitions are nobody's concern yet.
+    pub async fn start_node_silently(&mut self) {
+        self.node = Some(Node::start(&self.settings).await.unwrap());
     }
 
     pub async fn start_node(&mut self) {
