@@ -7,8 +7,8 @@ mod orders;
 mod products;
 mod query;
 mod sales;
-mod who;
 mod webhooks;
+mod who;
 
 use std::time::Duration;
 

@@ -8,7 +8,8 @@ use super::query::PageQuery;
 use super::who::Who;
 use super::{AdminError, AdminReply, AdminState};
 use crate::catalogue::{
-    Adjustment, ControlAction, ControlChange, Created, FieldError, NewSale, SaleId, adjustment_delta, read_json,
+    Adjustment, ControlAction, ControlChange, Created, FieldError, NewSale, SaleId, adjustment_delta,
+    read_json,
 };
 
 /// Who is written into the stock's history. The token does not tell people apart.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
 use crate::faults::crash_point;
+use crate::live::publish_order_changes;
 use crate::log::{DecidedEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::{Mark, OrderId};
@@ -74,7 +75,7 @@ async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result
     let keys = Keys::new(partition);
     let sale = keys.sale(&change.stock.sale);
     let all = vec![keys.meta, sale.sale, sale.buyers, sale.causes, keys.log];
-    let cause = change.stock.cause.clone();
+    let (cause, order) = (change.stock.cause.clone(), change.order);
     let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
     crash_point!("stock_before_ledger");
     match reply.as_str().as_deref() {
@@ -84,12 +85,20 @@ async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result
         Some("short") => return Ok(Some(cause)),
         reply => tracing::debug!(%partition, cause, reply, "stock change sent"),
     }
+    // Every step of a stored order leaves an intent: this is where those who watch the order are told, whoever took it.
+    if let Some(order) = order
+        && let Err(error) = publish_order_changes(redis, partition, &[order]).await
+    {
+        tracing::debug!(%order, %error, "nobody was told of a step; who watches looks again");
+    }
     Ok(None)
 }
 
 struct Change {
     stock: StockEntry,
     kind: Kind,
+    /// Whose step it follows from.
+    order: Option<OrderId>,
 }
 
 enum Kind {
@@ -144,7 +153,8 @@ impl Change {
             // Of a newer version, which sends it.
             _ => return None,
         };
-        Some(Self { stock: StockEntry { mark: Mark::random(), sale, cause: row.get(0), lines }, kind })
+        let order = row.get::<_, Option<Uuid>>(5).map(OrderId::from_uuid);
+        Some(Self { order, stock: StockEntry { mark: Mark::random(), sale, cause: row.get(0), lines }, kind })
     }
 
     fn args(self) -> Vec<Value> {

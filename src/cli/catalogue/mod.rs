@@ -167,7 +167,7 @@ pub async fn run_sale(
         SaleCommand::Pause(args) => return control(&store, access, args, ControlAction::Pause, out).await,
         SaleCommand::Resume(args) => return control(&store, access, args, ControlAction::Resume, out).await,
         SaleCommand::Close(args) => return control(&store, access, args, ControlAction::Close, out).await,
-            SaleCommand::Adjust(args) => adjust::run(&store, access, args, out).await?,
+        SaleCommand::Adjust(args) => adjust::run(&store, access, args, out).await?,
     }
     Ok(Reached::All)
 }
