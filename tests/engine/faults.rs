@@ -201,5 +201,16 @@ async fn opened_at_this_postgres(world: &World) {
             db.query_one(query, &[]).await.unwrap().get::<_, i64>(0) == 0
         })
         .await;
+    // A keeper that catches up has said so already, and opens anew behind that.
+    for partition in 0..world.settings.partitions {
+        let epoch = "SELECT epoch FROM partitions WHERE partition = $1";
+        let meta = format!("{{p{partition}}}:meta");
+        world
+            .until("that opening is the one of redis", || async {
+                let raised: i64 = db.query_one(epoch, &[&i16::from(partition)]).await.unwrap().get(0);
+                world.redis_says(&["HMGET", &meta, "epoch", "state"]).await == format!("{raised}\nopen")
+            })
+            .await;
+    }
     world.all_open().await;
 }
