@@ -35,6 +35,9 @@ run: ## build and start everything: Redis, Postgres, all roles, a demo sale
 test: deps ## run all tests against real servers
 	$(CARGO) test --workspace --locked --no-fail-fast
 
+# Where cargo puts what it builds.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+
 # How long `make chaos` breaks things, and the seed from which all that is random in it follows.
 SECONDS ?= 600
 SEED ?= 1
@@ -49,9 +52,9 @@ PARTITIONED = api_killed keeper_killed redis_killed postgres_killed flushall log
 	crash_rebuild_before_orders postgres_restored replayed_twice crash_replay_after_batch
 
 chaos-short: deps ## the same, each fault once; some of them with two partitions
-	$(CARGO) build --locked -p chaos
-	$(CARGO) run --locked -p chaos --bin chaos -- --seed $(SEED)
-	$(CARGO) run --locked -p chaos --bin chaos -- --seed $(SEED) --partitions 2 $(PARTITIONED:%=--fault %)
+	$(CARGO) build --locked --workspace --bins
+	$(TARGET)/debug/chaos --seed $(SEED)
+	$(TARGET)/debug/chaos --seed $(SEED) --partitions 2 $(PARTITIONED:%=--fault %)
 
 fmt: ## format the code
 	$(CARGO) fmt --all
@@ -67,7 +70,6 @@ build: deps ## build the release binary
 # The benchmark runs the binaries that lie beside it. What is measured is not built with the whole workspace: tests/chaos
 # would turn its feature `faults` on in the engine too.
 BENCH_BINS = --package doorbuster --package doorbuster-bench --bins
-TARGET = $(or $(CARGO_TARGET_DIR),target)
 
 bench: deps bench-deps ## measure the headline, under ten minutes; arguments in ARGS, see bench/README.md
 	$(CARGO) build --locked --release $(BENCH_BINS)

@@ -106,7 +106,9 @@ fn all_errors_come_at_once_with_origin_value_and_what_is_allowed() {
             "claim_batch_max: \"257\" from {path}:claim_batch_max is not allowed; \
                  give a whole number of claims from 1 to 256"
         ),
-        format!("role: \"true\" from {path}:role is not allowed; give one of api, worker, sweeper, all"),
+        format!(
+            "role: \"true\" from {path}:role is not allowed; give one of api, worker, sweeper, webhooks, all"
+        ),
         format!("{path}:partitons: there is no such setting (did you mean partitions?); remove the key"),
         format!("{path}:redis: there is no such setting; remove the key"),
         "ack: \"fast\" from DOORBUSTER_ACK is not allowed; give one of fsync, replica, memory".into(),
