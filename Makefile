@@ -7,7 +7,7 @@ COMPOSE_REDIS_URL = redis://127.0.0.1:16379
 COMPOSE_POSTGRES_URL = postgres://doorbuster:doorbuster@127.0.0.1:15432/doorbuster
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test chaos chaos-short fmt lint build bench bench-full bench-smoke bench-deps clean
+.PHONY: help deps run test chaos-deps chaos chaos-short fmt lint build bench bench-full bench-smoke bench-deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,7 +42,11 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 SECONDS ?= 600
 SEED ?= 1
 
-chaos: deps ## break everything under traffic, for SECONDS, as SEED decides; check what was promised
+# Without it they are reported as not run.
+chaos-deps: ## install what some faults need
+	-@sh deploy/install-deps.sh --chaos
+
+chaos: deps chaos-deps ## break everything under traffic, for SECONDS, as SEED decides; check what was promised
 	$(CARGO) build --locked --release -p chaos
 	$(CARGO) run --locked --release -p chaos --bin chaos -- --seconds $(SECONDS) --seed $(SEED)
 
@@ -51,7 +55,7 @@ PARTITIONED = api_killed keeper_killed redis_killed postgres_killed flushall log
 	older_dump poison duplicate_order workers_killed_with_backlog crash_opening_after_begin \
 	crash_rebuild_before_orders postgres_restored replayed_twice crash_replay_after_batch
 
-chaos-short: deps ## the same, each fault once; some of them with two partitions
+chaos-short: deps chaos-deps ## the same, each fault once; some of them with two partitions
 	$(CARGO) build --locked --workspace --bins
 	$(TARGET)/debug/chaos --seed $(SEED)
 	$(TARGET)/debug/chaos --seed $(SEED) --partitions 2 $(PARTITIONED:%=--fault %)

@@ -16,8 +16,8 @@ use crate::redis::{Redis, SaleKeys, Script, Stamp, StampedScripts};
 const NAMES_MAX: usize = 200_000;
 /// Names in one step: less than a millisecond of Redis.
 const STEP: i64 = 500;
-/// Between two readings of one list.
-const READING_PAUSE: Duration = Duration::from_secs(1);
+/// For so long nobody new must have had an order before the list is read.
+const STILL: Duration = Duration::from_secs(1);
 
 /// The buyers who had orders in a sale when they were read, by 64 bits of hash.
 ///
@@ -71,14 +71,17 @@ impl BuyersWithOrders {
     }
 }
 
-/// The list that an intake holds, and when it is worth reading.
+/// The list that an intake holds, and when it is worth reading: once nobody new has had an order for a while.
 #[derive(Debug, Default)]
 pub(super) struct KnownBuyers(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     list: Option<Arc<BuyersWithOrders>>,
-    read_at: Option<Instant>,
+    /// Under which stamp surveys have found so many names, and since when.
+    found: Option<(Stamp, u64, Instant)>,
+    /// These names have been read, or are being read: if the list did not become whole, it never will.
+    was_read: bool,
 }
 
 impl KnownBuyers {
@@ -91,19 +94,24 @@ impl KnownBuyers {
         self.state().list.clone()
     }
 
-    /// The list is not the whole list any more.
+    /// Somebody new may have an order.
     pub fn forget(&self) {
-        self.state().list = None;
+        *self.state() = State::default();
     }
 
-    /// Whether to read the list now, after this survey. Whoever is told so reads it.
-    pub fn is_worth_reading(&self, survey: &Survey) -> bool {
+    /// Whether to read the list now, after this survey. Whoever is told so reads it, once.
+    pub fn is_worth_reading(&self, stamp: &Stamp, survey: &Survey) -> bool {
         let mut state = self.state();
-        let is_due = state.read_at.is_none_or(|at| at.elapsed() > READING_PAUSE);
-        let is_worth = is_due && survey.names() <= NAMES_MAX as u64;
-        if is_worth {
-            state.read_at = Some(Instant::now());
-        }
+        let names = survey.names();
+        let since = match state.found {
+            Some((of, found, since)) if of == *stamp && found == names => since,
+            _ => {
+                *state = State { found: Some((*stamp, names, Instant::now())), ..State::default() };
+                return false;
+            }
+        };
+        let is_worth = !state.was_read && since.elapsed() > STILL && (1..=NAMES_MAX as u64).contains(&names);
+        state.was_read |= is_worth;
         is_worth
     }
 

@@ -110,7 +110,7 @@ struct CallTarget {
     keys: Keys,
     sale: SaleKeys,
     backlog_max: u64,
-    /// The last batch was refused whole: the next one will be, most likely.
+    /// The last batch was refused whole, as a survey would have: the next one will be, most likely.
     refusing: AtomicBool,
     known_buyers: KnownBuyers,
     metrics: ClaimMetrics,
@@ -204,16 +204,17 @@ async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: 
     }
     match decide(&target, scripts, &batch).await {
         Ok(mut decisions) => {
-            let mut refusing = true;
+            let (mut accepted, mut refusable) = (false, false);
             let mut tally = target.metrics.tally();
             for one in batch {
                 let decision = decisions.next(&one.claim);
                 tally.decided(one.since, &decision);
-                refusing &= !matches!(decision, Ok(Decision::Accepted(_)) | Err(ClaimError::Unreplicated));
+                accepted |= matches!(decision, Ok(Decision::Accepted(_)) | Err(ClaimError::Unreplicated));
+                refusable |= decision.as_ref().is_ok_and(Survey::could_tell);
                 let _ = one.reply.send(decision);
             }
-            target.refusing.store(refusing, Ordering::Relaxed);
-            if !refusing {
+            target.refusing.store(refusable && !accepted, Ordering::Relaxed);
+            if accepted {
                 target.known_buyers.forget();
             }
         }
@@ -271,7 +272,7 @@ async fn survey(
         target.known_buyers.forget();
     }
     let survey = Survey::take(claims, redis, scripts, keys, sale).await?;
-    if target.known_buyers.is_worth_reading(&survey) {
+    if target.known_buyers.is_worth_reading(&scripts.stamp, &survey) {
         tokio::spawn(read_buyers(target.clone(), scripts.clone()));
     }
     Ok(survey)

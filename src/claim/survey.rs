@@ -112,6 +112,24 @@ impl Survey {
         Some(Self { here: why != "X", names, skus, left, limits, closed, has_orders })
     }
 
+    /// Whether a survey may give this decision too.
+    pub(super) fn could_tell(decision: &Decision) -> bool {
+        match decision {
+            Decision::OverRate
+            | Decision::NotYetOpen { .. }
+            | Decision::Paused
+            | Decision::Closed
+            | Decision::LimitReached(_)
+            | Decision::SoldOut(_)
+            | Decision::Insufficient { .. } => true,
+            Decision::Accepted(_)
+            | Decision::Duplicate(_)
+            | Decision::KeyReused
+            | Decision::BacklogFull
+            | Decision::Absent => false,
+        }
+    }
+
     /// Why claim number `index` (from 0) is refused; `None` where only `claim.lua` can tell.
     pub fn refusal(&self, index: usize, claim: &Claim) -> Option<Decision> {
         if !self.here || self.has_orders.get(index).copied().unwrap_or(true) {

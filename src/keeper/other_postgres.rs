@@ -2,7 +2,7 @@
 //! that was behind). What was settled since may be missing, and the log holds it.
 
 use crate::log::{EntryId, last_generated, read_range};
-use crate::persist::{Fence, persist};
+use crate::persist::{Fence, Foreseen, persist_again};
 use crate::postgres::PgError;
 
 use super::judge::{Verdict, judge};
@@ -48,12 +48,15 @@ impl Keeper {
         // What comes after it is left to the opening.
         let end = last_generated(&self.redis, &keys).await?;
         let (mut next, mut reached): (EntryId, Option<Watermark>) = (watermark.entry.next(), None);
+        // Workers have decided about some of these before, and buyers were told.
+        let foreseen = Foreseen::read(&self.redis, &keys, next).await?;
         let mut new_orders = 0;
         while next <= end {
             let batch = read_range(&self.redis, &keys, next, drain::STEP).await?;
             let Some(last) = batch.last() else { break };
             next = last.id.next();
-            new_orders += persist(&self.pool, fence, &batch, self.options.postgres_timeout).await?.new_orders;
+            let limit = self.options.postgres_timeout;
+            new_orders += persist_again(&self.pool, fence, &batch, &foreseen, limit).await?.new_orders;
             reached =
                 Some(Watermark { entry: last.id, mark: String::from_utf8_lossy(last.mark()).into_owned() });
         }

@@ -397,3 +397,16 @@ async fn probe_gate(
     tx.batch_execute("ROLLBACK TO SAVEPOINT probe").await?;
     Ok(passed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_orders_are_written_by_the_same_statement_without_its_conflict_clause() {
+        let statement =
+            |text: &str| text.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+        assert!(statement(ORDERS).contains("ON CONFLICT"));
+        assert!(!statement(&NEW_ORDERS).contains("ON CONFLICT"));
+    }
+}

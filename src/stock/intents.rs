@@ -41,9 +41,18 @@ pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
     let rows = db.query(&statement, &[&partition.to_sql(), &ROUND]).await.map_err(PgError::from)?;
     let changes: Vec<Change> = rows.iter().filter_map(|row| Change::read(partition, row)).collect();
     let sent = stream::iter(changes).map(|change| send(redis, scripts, change)).buffered(AT_ONCE);
-    let refused: Vec<Option<String>> = sent.try_collect().await?;
-    for cause in refused.into_iter().flatten() {
-        end_refused(pool, scripts, &cause).await?;
+    let sent: Vec<Sent> = sent.try_collect().await?;
+    let mut moved = Vec::new();
+    for sent in sent {
+        match sent {
+            Sent::Logged(order) => moved.extend(order),
+            Sent::Refused(cause) => end_refused(pool, scripts, &cause).await?,
+            Sent::Known | Sent::Absent => {}
+        }
+    }
+    // Every step of a stored order leaves an intent: this is where those who watch the order are told, whoever took it.
+    if let Err(error) = publish_order_changes(redis, partition, &moved).await {
+        tracing::debug!(%partition, %error, "nobody was told of steps of orders; who watches looks again");
     }
     Ok(())
 }
@@ -69,8 +78,19 @@ async fn end_refused(pool: &PgPool, scripts: &StampedScripts, cause: &str) -> Re
     Ok(())
 }
 
-/// Answers with the cause where Redis has refused it.
-async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result<Option<String>, ApplyError> {
+/// What became of a change that was sent.
+enum Sent {
+    /// It took effect now; the order whose step it follows from, if any.
+    Logged(Option<OrderId>),
+    /// It had taken effect before.
+    Known,
+    /// Its sale is not there.
+    Absent,
+    /// There are not so many units: the change of this cause.
+    Refused(String),
+}
+
+async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result<Sent, ApplyError> {
     let partition = scripts.stamp.partition;
     let keys = Keys::new(partition);
     let sale = keys.sale(&change.stock.sale);
@@ -78,20 +98,18 @@ async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result
     let (cause, order) = (change.stock.cause.clone(), change.order);
     let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
     crash_point!("stock_before_ledger");
-    match reply.as_str().as_deref() {
+    Ok(match reply.as_str().as_deref() {
         Some("absent") => {
-            tracing::warn!(%partition, cause, "the sale or its stock is not in redis yet, or was lost")
+            tracing::warn!(%partition, cause, "the sale or its stock is not in redis yet, or was lost");
+            Sent::Absent
         }
-        Some("short") => return Ok(Some(cause)),
-        reply => tracing::debug!(%partition, cause, reply, "stock change sent"),
-    }
-    // Every step of a stored order leaves an intent: this is where those who watch the order are told, whoever took it.
-    if let Some(order) = order
-        && let Err(error) = publish_order_changes(redis, partition, &[order]).await
-    {
-        tracing::debug!(%order, %error, "nobody was told of a step; who watches looks again");
-    }
-    Ok(None)
+        Some("short") => Sent::Refused(cause),
+        Some("known") => Sent::Known,
+        entry => {
+            tracing::debug!(%partition, cause, entry, "stock change logged");
+            Sent::Logged(order)
+        }
+    })
 }
 
 struct Change {
