@@ -7,8 +7,8 @@ use comfy_table::Table;
 use serde_json::{Value, json};
 
 use super::CliError;
-use super::dead::write_json;
-use super::login_name::{login_name, operator};
+use super::json::write_json;
+use super::login_name::By;
 use super::runtime::block_on;
 use super::servers::Servers;
 use super::tables::{number, table, text};
@@ -56,9 +56,8 @@ pub(super) struct AckArgs {
     /// What came of it; kept with the incident
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
-    /// Who you are
-    #[arg(long, value_name = "NAME", default_value_t = login_name())]
-    by: String,
+    #[command(flatten)]
+    by: By,
     /// Write JSON instead of text
     #[arg(long)]
     json: bool,
@@ -78,10 +77,7 @@ impl IncidentsCommand {
 }
 
 async fn run_list(servers: &Servers, args: &ListArgs) -> Result<(), CliError> {
-    let partition = match args.partition {
-        Some(_) => servers.chosen(args.partition).await?.first().copied(),
-        None => None,
-    };
+    let partition = servers.checked(args.partition).await?;
     // One more than is shown tells whether there are more.
     let mut found = list(&servers.pool, partition, args.all, args.limit.saturating_add(1)).await?;
     let more = found.len() > args.limit as usize;
@@ -101,7 +97,7 @@ async fn run_list(servers: &Servers, args: &ListArgs) -> Result<(), CliError> {
 }
 
 async fn run_ack(servers: &Servers, args: &AckArgs) -> Result<(), CliError> {
-    let by = operator(&args.by)?;
+    let by = args.by.operator()?;
     let ids = match args.all {
         true => list(&servers.pool, None, false, ALL_MAX).await?.iter().map(|incident| incident.id).collect(),
         false => args.incidents.clone(),

@@ -7,6 +7,7 @@ mod dead;
 mod dev;
 mod error;
 mod incidents;
+mod json;
 mod log;
 mod login_name;
 mod migrate;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::confirm::confirm;
+use super::json::write_json;
 use super::runtime::block_on;
 use super::servers::{Servers, operators_keeper};
 use super::tables::{number, table, text};
@@ -125,8 +126,7 @@ impl RebuildCommand {
                     })
                 })
                 .collect();
-            writeln!(out, "{:#}", json!({ "partitions": partitions }))?;
-            return Ok(());
+            return write_json(&mut out, &json!({ "partitions": partitions }));
         }
         let mut table = table(&["PARTITION", "ORDERS", "SECONDS", "ORDERS/S", "EPOCH"]);
         for one in done {

@@ -49,11 +49,18 @@ impl Servers {
 
     /// Those that a command is about: the one that was given, or all.
     pub(super) async fn chosen(&self, partition: Option<u8>) -> Result<Vec<Partition>, CliError> {
-        let all = self.partitions().await?;
-        match partition {
-            None => Ok(all.all().collect()),
-            Some(number) if number < all.count() => Ok(vec![Partition::new(number)]),
-            Some(number) => Err(CliError::NoSuchPartition { number, count: all.count() }),
+        match self.checked(partition).await? {
+            None => Ok(self.partitions().await?.all().collect()),
+            Some(partition) => Ok(vec![partition]),
+        }
+    }
+
+    /// The partition that was given, if one was: one of those that are there.
+    pub(super) async fn checked(&self, partition: Option<u8>) -> Result<Option<Partition>, CliError> {
+        let Some(number) = partition else { return Ok(None) };
+        match self.partitions().await?.count() {
+            count if number < count => Ok(Some(Partition::new(number))),
+            count => Err(CliError::NoSuchPartition { number, count }),
         }
     }
 }

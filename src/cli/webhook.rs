@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::CliError;
+use super::json::write_json;
 use super::runtime::block_on;
 use super::tables::{number, table, text};
 use crate::config::Settings;
@@ -156,10 +157,6 @@ fn say(out: &mut impl Write, output: &Output, json: &serde_json::Value, words: &
         return write_json(out, json);
     }
     Ok(writeln!(out, "{words}")?)
-}
-
-fn write_json(out: &mut impl Write, answer: &serde_json::Value) -> Result<(), CliError> {
-    Ok(writeln!(out, "{answer:#}")?)
 }
 
 fn endpoint_table(endpoints: &[Endpoint]) -> comfy_table::Table {

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use super::confirm::confirm;
-use super::login_name::{login_name, operator};
+use super::json::write_json;
+use super::login_name::By;
 use super::runtime::block_on;
 use super::servers::Servers;
 use crate::config::Settings;
@@ -68,9 +69,8 @@ pub(super) struct RetryArgs {
     /// Every open one
     #[arg(long)]
     all: bool,
-    /// Who you are
-    #[arg(long, value_name = "NAME", default_value_t = login_name())]
-    by: String,
+    #[command(flatten)]
+    by: By,
     /// Write JSON instead of text
     #[arg(long)]
     json: bool,
@@ -84,9 +84,8 @@ pub(super) struct DropArgs {
     /// Why; kept with the letter
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
-    /// Who you are
-    #[arg(long, value_name = "NAME", default_value_t = login_name())]
-    by: String,
+    #[command(flatten)]
+    by: By,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -111,10 +110,7 @@ impl DeadCommand {
 }
 
 async fn run_list(servers: &Servers, args: &ListArgs) -> Result<(), CliError> {
-    let partition = match args.partition {
-        Some(_) => servers.chosen(args.partition).await?.first().copied(),
-        None => None,
-    };
+    let partition = servers.checked(args.partition).await?;
     // One more than is shown tells whether there are more.
     let query = LetterQuery { partition, ended: args.all, limit: Some(args.limit.saturating_add(1)) };
     let mut letters = list(&servers.pool, query).await?;
@@ -146,7 +142,7 @@ async fn run_show(servers: &Servers, args: &ShowArgs) -> Result<(), CliError> {
 }
 
 async fn run_retry(servers: &Servers, args: &RetryArgs) -> Result<(), CliError> {
-    let by = operator(&args.by)?;
+    let by = args.by.operator()?;
     let letters = match args.all {
         true => list(&servers.pool, LetterQuery::default()).await?.iter().map(|l| l.address).collect(),
         false => args.letters.clone(),
@@ -172,7 +168,7 @@ async fn run_retry(servers: &Servers, args: &RetryArgs) -> Result<(), CliError> 
 }
 
 async fn run_drop(servers: &Servers, args: &DropArgs) -> Result<(), CliError> {
-    let by = operator(&args.by)?;
+    let by = args.by.operator()?;
     for letter in &args.letters {
         find(&servers.pool, *letter).await?;
     }
@@ -253,10 +249,6 @@ impl Answers {
             (false, false) => Ok(()),
         }
     }
-}
-
-pub(super) fn write_json(out: &mut impl Write, answer: &Value) -> Result<(), CliError> {
-    Ok(writeln!(out, "{answer:#}")?)
 }
 
 /// The units that a letter keeps counted, as `2 TEE, 1 MUG`.

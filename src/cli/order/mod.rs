@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::CliError;
 use super::confirm::confirm;
-use super::login_name::{login_name, operator};
+use super::json::write_json;
+use super::login_name::By;
 use super::runtime::block_on;
 use super::servers::Servers;
 use crate::config::Settings;
@@ -22,7 +23,7 @@ use crate::telemetry;
 pub(super) enum OrderCommand {
     /// Show a stored order: its state, lines, every step since it was stored, and where its units are
     Show(ShowArgs),
-    /// Cancel an order, whatever its sale allows its buyer: its units go back on sale, what was paid is paid back
+    /// Cancel an order, whatever its sale allows its buyer: its units go back on sale, what was paid is marked as due
     Cancel(CancelArgs),
 }
 
@@ -42,9 +43,8 @@ pub(super) struct CancelArgs {
     /// Why; kept with the order
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     reason: String,
-    /// Who you are
-    #[arg(long, value_name = "NAME", default_value_t = login_name())]
-    by: String,
+    #[command(flatten)]
+    by: By,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -71,14 +71,14 @@ async fn run_show(orders: &OrderLife, args: &ShowArgs) -> Result<(), CliError> {
     let order = orders.read(args.id).await?;
     let mut out = io::stdout();
     match args.json {
-        true => writeln!(out, "{:#}", json!({ "order": order }))?,
+        true => write_json(&mut out, &json!({ "order": order }))?,
         false => show::write(&mut out, &order)?,
     }
     Ok(())
 }
 
 async fn run_cancel(orders: &OrderLife, args: &CancelArgs) -> Result<(), CliError> {
-    let by = operator(&args.by)?;
+    let by = args.by.operator()?;
     let order = orders.read(args.id).await?;
     if order.state != "cancelled" {
         let what = format!(
@@ -93,15 +93,15 @@ async fn run_cancel(orders: &OrderLife, args: &CancelArgs) -> Result<(), CliErro
     let order = orders.read(args.id).await?;
     let mut out = io::stdout();
     if args.json {
-        return Ok(writeln!(
-            out,
-            "{:#}",
-            json!({ "order": order, "changed": outcome != Outcome::Unchanged })
-        )?);
+        return write_json(&mut out, &json!({ "order": order, "changed": outcome != Outcome::Unchanged }));
     }
     match outcome {
         Outcome::Cancelled { refund: true } => {
-            writeln!(out, "order {}: cancelled; its units go back on sale, its money to the buyer", args.id)?;
+            writeln!(
+                out,
+                "order {}: cancelled; its units go back on sale, its money is due to the buyer",
+                args.id
+            )?;
         }
         Outcome::Unchanged => {
             let reason = order.cancel_reason.as_deref().unwrap_or_default();

@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use crate::ChaosError;
 use crate::deployment::Deployment;
 use crate::fault::{Evidence, Fault, Scene};
-use crate::instruments::BaseBackup;
+use crate::faults::restore::{OlderPostgres, stored_orders};
 use crate::node_process::Role;
 
-const ORDERS: &str = "SELECT count(*) FROM orders WHERE sale_id = $1";
 /// How long the first orders may take to be in Postgres, from where they are to vanish.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// Between the replay that dies and the next one: buyers go on meanwhile.
@@ -38,13 +37,13 @@ pub const REPLAY_POINTS: [ReplayPoint; 3] = [
 /// the end, beside workers that start at the same time and drain the same log.
 pub struct ReplayCrashed {
     point: ReplayPoint,
-    backup: Option<BaseBackup>,
+    older: OlderPostgres,
 }
 
 impl ReplayCrashed {
     /// A fault for one event.
     pub fn new(point: ReplayPoint) -> Self {
-        Self { point, backup: None }
+        Self { point, older: OlderPostgres::default() }
     }
 }
 
@@ -55,9 +54,7 @@ impl Fault for ReplayCrashed {
     }
 
     async fn prepare(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<(), ChaosError> {
-        let dir = deployment.postgres.pgdata().with_file_name(format!("backup-{}", scene.sales[0]));
-        self.backup = Some(BaseBackup::take(&deployment.postgres, &dir).await?);
-        Ok(())
+        self.older.take(deployment, scene).await
     }
 
     async fn inject(
@@ -67,19 +64,16 @@ impl Fault for ReplayCrashed {
     ) -> Result<Evidence, ChaosError> {
         let sale = &scene.sales[0];
         let end = tokio::time::Instant::now() + FIRST_WITHIN;
-        while orders(deployment, sale).await? == 0 && tokio::time::Instant::now() < end {
+        while stored_orders(deployment, sale).await? == 0 && tokio::time::Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         for worker in deployment.of_role(Role::Worker) {
             deployment.nodes[worker].kill()?;
         }
-        let before = orders(deployment, sale).await?;
-        if let Some(backup) = self.backup.take() {
-            backup.restore(&mut deployment.postgres).await?;
-        }
+        let before = self.older.restore(deployment, sale).await?;
         let point = self.point.name;
         let died = deployment.nodes[0].dies_at(point, &["replay"]).await?;
-        let after = orders(deployment, sale).await?;
+        let after = stored_orders(deployment, sale).await?;
         tokio::time::sleep(PAUSE).await;
         let what =
             format!("{before} orders were gone from Postgres, {after} there when replay died at {point}");
@@ -91,10 +85,6 @@ impl Fault for ReplayCrashed {
         deployment.nodes[0].command_line(&["replay"]).await?;
         Ok(Evidence { fired: false, what: "replayed to the end".into() })
     }
-}
-
-async fn orders(deployment: &Deployment, sale: &String) -> Result<i64, ChaosError> {
-    Ok(deployment.sql().await?.query_one(ORDERS, &[sale]).await?.get(0))
 }
 
 #[cfg(test)]

@@ -9,10 +9,37 @@ use crate::instruments::BaseBackup;
 
 const ORDERS: &str = "SELECT count(*) FROM orders WHERE sale_id = $1";
 
+/// Postgres as it was before the first order.
+#[derive(Default)]
+pub(super) struct OlderPostgres(Option<BaseBackup>);
+
+impl OlderPostgres {
+    /// Takes the backup. Beside the cluster: both on one disk, and open to the server's user.
+    pub async fn take(&mut self, deployment: &Deployment, scene: &Scene) -> Result<(), ChaosError> {
+        let dir = deployment.postgres.pgdata().with_file_name(format!("backup-{}", scene.sales[0]));
+        self.0 = Some(BaseBackup::take(&deployment.postgres, &dir).await?);
+        Ok(())
+    }
+
+    /// Puts it in the place of the one that runs. Answers with the orders that are gone from there.
+    pub async fn restore(&mut self, deployment: &mut Deployment, sale: &str) -> Result<i64, ChaosError> {
+        let before = stored_orders(deployment, sale).await?;
+        if let Some(backup) = self.0.take() {
+            backup.restore(&mut deployment.postgres).await?;
+        }
+        Ok(before)
+    }
+}
+
+/// Orders of a sale that are in Postgres.
+pub(super) async fn stored_orders(deployment: &Deployment, sale: &str) -> Result<i64, ChaosError> {
+    Ok(deployment.sql().await?.query_one(ORDERS, &[&sale]).await?.get(0))
+}
+
 /// Postgres comes back from a base backup that was taken before the first order, while the nodes run on.
 #[derive(Default)]
 pub struct PostgresRestored {
-    backup: Option<BaseBackup>,
+    older: OlderPostgres,
 }
 
 #[async_trait]
@@ -22,10 +49,7 @@ impl Fault for PostgresRestored {
     }
 
     async fn prepare(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<(), ChaosError> {
-        // Beside the cluster: both on one disk, and open to the server's user.
-        let dir = deployment.postgres.pgdata().with_file_name(format!("backup-{}", scene.sales[0]));
-        self.backup = Some(BaseBackup::take(&deployment.postgres, &dir).await?);
-        Ok(())
+        self.older.take(deployment, scene).await
     }
 
     async fn inject(
@@ -33,14 +57,7 @@ impl Fault for PostgresRestored {
         deployment: &mut Deployment,
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
-        let sale = &scene.sales[0];
-        let orders = async |deployment: &Deployment| -> Result<i64, ChaosError> {
-            Ok(deployment.sql().await?.query_one(ORDERS, &[sale]).await?.get(0))
-        };
-        let before = orders(deployment).await?;
-        if let Some(backup) = self.backup.take() {
-            backup.restore(&mut deployment.postgres).await?;
-        }
+        let before = self.older.restore(deployment, &scene.sales[0]).await?;
         Ok(Evidence::seen(before > 0, format!("{before} orders were gone from Postgres")))
     }
 
