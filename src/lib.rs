@@ -23,6 +23,7 @@ pub mod order;
 pub mod order_id;
 pub mod order_life;
 pub mod partition;
+pub mod payment;
 pub mod persist;
 pub mod postgres;
 pub mod reconcile;
