@@ -11,6 +11,7 @@ mod keeper;
 mod live;
 mod orders;
 mod partition_sampler;
+mod payments;
 mod persisting;
 mod process;
 mod register;
@@ -27,6 +28,7 @@ pub use keeper::KeeperMetrics;
 pub use live::{Counted, LiveMetrics};
 pub use orders::OrderMetrics;
 pub use partition_sampler::PartitionSampler;
+pub use payments::PaymentMetrics;
 pub use persisting::PersistMetrics;
 pub use register::Row;
 pub use service::handle;
@@ -47,6 +49,8 @@ pub struct Metrics {
     pub persist: PersistMetrics,
     /// From stored to confirmed or cancelled.
     pub orders: OrderMetrics,
+    /// How orders are paid for.
+    pub payments: PaymentMetrics,
     /// Openings, leases, and what the keeper samples of its partition.
     pub keeper: KeeperMetrics,
     /// Stock and drift.
@@ -68,6 +72,7 @@ impl Metrics {
             http: HttpMetrics::new(&mut register),
             persist: PersistMetrics::new(&mut register),
             orders: OrderMetrics::new(&mut register),
+            payments: PaymentMetrics::new(&mut register),
             keeper: KeeperMetrics::new(&mut register),
             stock: StockMetrics::new(&mut register),
             live: LiveMetrics::new(&mut register),
