@@ -354,3 +354,6 @@ fn parked(facts: &PaymentFacts, why: &str) -> Verdict {
         ..stays(facts)
     }
 }
+
+#[cfg(test)]
+mod tests;
