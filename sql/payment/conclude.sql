@@ -5,5 +5,6 @@ UPDATE payments
 SET state = $2, next_at = clock_timestamp() + make_interval(secs => $3),
     attempts = CASE WHEN state = $2 THEN attempts ELSE 0 END,
     amount = coalesce($4, amount), currency = coalesce($5, currency), reference = coalesce($6, reference),
-    last_error = $7, moved_to = coalesce($8, moved_to), changed_at = clock_timestamp()
+    last_error = $7, moved_to = coalesce($8, moved_to),
+    changed_at = CASE WHEN state = $2 THEN changed_at ELSE clock_timestamp() END
 WHERE order_id = $1

@@ -8,6 +8,7 @@ mod desk;
 mod error;
 mod gateway;
 mod hints;
+mod list;
 mod no_gateway;
 mod reclaim;
 mod record;
@@ -17,6 +18,7 @@ mod worker;
 pub use desk::{PaymentDesk, WebhookName};
 pub use error::PaymentError;
 pub use gateway::{Charge, ChargeState, Gateway, GatewayError};
+pub use list::{ListedPayment, list_payments, retry_payments};
 pub use no_gateway::NoGateway;
 pub use rules::{
     Again, Alarm, News, PaidOrder, PaymentFacts, PaymentState, Sum, Task, Verdict, task, verdict,

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use doorbuster::config::Secret;
+use doorbuster::log::EntryId;
+use doorbuster::order_id::{Mark, OrderId};
 use doorbuster::order_life::{Cancellation, LifeError, OrderOf, Step};
 use doorbuster::payment::{News, PaymentError, PaymentState, Sum};
+use doorbuster::webhooks::WebhookSecret;
+use hyper::Method;
 use serde_json::json;
 
-use crate::support::World;
 use crate::support::life::{TOLD, cancel};
 use crate::support::payments::{Conduct, ScriptedGateway};
+use crate::support::{Client, Reply, World};
 
 fn gateway() -> serde_json::Value {
     json!({ "payment": "gateway" })
@@ -266,6 +271,131 @@ async fn of_a_payment_a_decline_an_expiry_and_a_cancel_one_wins() {
     let steps = "SELECT count(*) FROM (SELECT order_id FROM order_events WHERE state = 'confirmed'
         GROUP BY order_id HAVING count(*) > 1) twice";
     assert_eq!(world.count(steps).await, 0);
+}
+
+/// A database out of a backup knows neither charges nor refunds: the gateway is asked, and nobody pays twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_postgres_charges_nobody_again() {
+    let mut world = World::with_own_postgres(|_| {}).await;
+    let bank = ScriptedGateway::new(Conduct::Pays);
+    let worker = world.payments(&bank);
+    let sale = world.paid_sale("paid", 10, 600, gateway()).await;
+    world.drained().await;
+    let backup = world.back_up().await;
+    let kept = world.order(&sale, "alice").await;
+    let given_back = world.order(&sale, "bob").await;
+    for order in [kept, given_back] {
+        world.until_payment(order, "paid").await;
+    }
+    cancel(&world.orders(), given_back, Cancellation::Operator).await.unwrap();
+    world.until_payment(given_back, "refunded").await;
+    // Given up before it was paid, and paid in silence: only the gateway knows.
+    bank.conducts(Conduct::PaysInSilence);
+    let given_up = world.order(&sale, "carol").await;
+    world.until("it was asked for", || async { bank.books().asked.contains_key(&given_up) }).await;
+    cancel(&world.orders(), given_up, Cancellation::Operator).await.unwrap();
+    world.no_intents_open().await;
+    world.drained().await;
+    worker.stop().await;
+    world.stop_node().await;
+    world.restore(&backup).await;
+    assert_eq!(world.count("SELECT count(*) FROM payments").await, 0, "that is no older database");
+    world.db = world.reconnect().await;
+    bank.conducts(Conduct::Pays);
+    let worker = world.payments(&bank);
+    world.start_node().await;
+    world.until_payment(kept, "paid").await;
+    world.until_payment(given_back, "refunded").await;
+    world.until_payment(given_up, "refunded").await;
+    assert!(bank.books().asked.values().all(|times| *times == 1), "{:?}", bank.books());
+    assert_eq!(world.orders().read(kept).await.unwrap().state, "confirmed");
+    worker.stop().await;
+    world.no_intents_open().await;
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+struct Sender {
+    secret: WebhookSecret,
+    client: Client,
+}
+
+impl Sender {
+    async fn send(&self, id: &str, sent_at: i64, body: &str) -> Reply {
+        let signature = self.secret.sign(id, sent_at, body.as_bytes());
+        self.send_signed(id, sent_at, &signature, body).await
+    }
+
+    async fn send_signed(&self, id: &str, sent_at: i64, signature: &str, body: &str) -> Reply {
+        let sent_at = sent_at.to_string();
+        let headers =
+            [("webhook-id", id), ("webhook-timestamp", sent_at.as_str()), ("webhook-signature", signature)];
+        self.client.send(Method::POST, "/v1/payments/webhook", &headers, body.to_owned()).await.unwrap()
+    }
+}
+
+fn paid_event(order: impl std::fmt::Display) -> String {
+    json!({ "type": "payment.paid", "data": { "order_id": order.to_string(), "amount": 1999, "currency": "EUR", "reference": "r-1" } })
+        .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_webhook_confirms_once_and_no_other_does() {
+    let secret = WebhookSecret::generate().unwrap();
+    let text = secret.expose();
+    let world = World::with(|settings| settings.payment_webhook_secret = Secret::new(&text)).await;
+    let sender = Sender { secret, client: world.client() };
+    let sale = world.paid_sale("hosted", 5, 600, json!({})).await;
+    let order = world.order(&sale, "alice").await;
+    let now = jiff::Timestamp::now().as_second();
+    let event = paid_event(order);
+
+    let forged = WebhookSecret::generate().unwrap().sign("m-1", now, event.as_bytes());
+    assert_eq!(sender.send_signed("m-1", now, &forged, &event).await.problem(), (401, "unauthenticated"));
+    let good = sender.secret.sign("m-1", now, event.as_bytes());
+    let changed = event.replace("1999", "1");
+    assert_eq!(sender.send_signed("m-1", now, &good, &changed).await.status, 401);
+    assert_eq!(sender.send_signed("m-2", now, &good, &event).await.status, 401);
+    for stale in [now - 400, now + 400] {
+        assert_eq!(sender.send("m-1", stale, &event).await.status, 401, "too far from now");
+    }
+    assert_eq!(world.payment_of(order).await, "awaited");
+
+    let taken = sender.send("m-1", now, &event).await;
+    assert_eq!((taken.status.as_u16(), &taken.body["payment"]), (200, &json!("paid")));
+    let shown = world.client().get(&format!("/v1/orders/{order}"), "alice").await.body;
+    assert_eq!((&shown["state"], &shown["payment"]), (&json!("confirmed"), &json!("paid")));
+    assert_eq!(sender.send("m-1", now, &event).await.problem(), (409, "conflict"), "captured and sent again");
+    // The answer was lost: sent again with a time of its own.
+    assert_eq!(sender.send("m-1", now + 1, &event).await.status, 200);
+    // Out of order, and against what was said: told, and nothing moves.
+    let declined =
+        json!({ "type": "payment.declined", "data": { "order_id": order.to_string(), "reason": "no" } });
+    assert_eq!(sender.send("m-3", now, &declined.to_string()).await.body["payment"], json!("paid"));
+    assert_eq!(world.count("SELECT count(*) FROM incidents WHERE kind = 'payment_contradiction'").await, 1);
+    assert_eq!(world.history_of(order).await, [("confirmed".to_owned(), "payment webhook".to_owned())]);
+
+    let other = world.order(&sale, "bob").await;
+    let declined =
+        json!({ "type": "payment.declined", "data": { "order_id": other.to_string(), "reason": "no" } });
+    assert_eq!(sender.send("m-4", now, &declined.to_string()).await.body["payment"], json!("declined"));
+    assert_eq!(world.orders().read(other).await.unwrap().cancel_reason.as_deref(), Some("declined"));
+
+    let unknown = OrderId::new(EntryId { ms: now as u64 * 1000, seq: 0 }, order.partition(), Mark::random());
+    let early = sender.send("m-5", now, &paid_event(unknown)).await;
+    assert_eq!((early.problem(), early.retry_after().is_some()), ((409, "not-stored-yet"), true));
+    let old = OrderId::new(EntryId { ms: 1_700_000_000_000, seq: 0 }, order.partition(), Mark::random());
+    assert_eq!(sender.send("m-6", now, &paid_event(old)).await.status, 404);
+    assert_eq!(
+        sender.send("m-7", now, r#"{"type":"payment.created","data":{"order_id":""}}"#).await.status,
+        400
+    );
+    for bad in ["", "{}", r#"{"type":"payment.paid","data":{"order_id":"x"}}"#] {
+        assert_eq!(sender.send("m-8", now, bad).await.problem(), (400, "malformed-request"), "{bad}");
+    }
+    let unsecured = World::new().await;
+    let sender = Sender { client: unsecured.client(), ..sender };
+    assert_eq!(sender.send("m-1", now, &event).await.status, 404, "off without a secret");
+    world.assert_settled(&sale).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
