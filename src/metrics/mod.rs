@@ -5,6 +5,7 @@
 //! number of items.
 
 mod claims;
+mod gateway;
 mod histogram;
 mod http;
 mod keeper;
@@ -21,6 +22,7 @@ mod webhooks;
 use std::sync::Arc;
 
 pub use claims::{BatchTally, ClaimMetrics, Outcome};
+pub use gateway::{BreakerState, GatewayMetrics};
 pub use histogram::AtomicHistogram;
 pub use http::HttpMetrics;
 pub use keeper::KeeperMetrics;
@@ -47,6 +49,8 @@ pub struct Metrics {
     pub persist: PersistMetrics,
     /// From stored to confirmed or cancelled.
     pub orders: OrderMetrics,
+    /// What is asked of the payment gateway.
+    pub gateway: GatewayMetrics,
     /// Openings, leases, and what the keeper samples of its partition.
     pub keeper: KeeperMetrics,
     /// Stock and drift.
@@ -68,6 +72,7 @@ impl Metrics {
             http: HttpMetrics::new(&mut register),
             persist: PersistMetrics::new(&mut register),
             orders: OrderMetrics::new(&mut register),
+            gateway: GatewayMetrics::new(&mut register),
             keeper: KeeperMetrics::new(&mut register),
             stock: StockMetrics::new(&mut register),
             live: LiveMetrics::new(&mut register),
