@@ -22,7 +22,9 @@ use crate::live::OrderWatches;
 use crate::metrics::{self, Metrics};
 use crate::order_life::{OrderLife, Sweeper};
 use crate::partition::Partitions;
-use crate::payment::{NoGateway, PaymentDesk, PaymentOptions, PaymentWorker};
+use crate::payment::{
+    Gateway, HttpGateway, HttpGatewayOptions, NoGateway, PaymentDesk, PaymentOptions, PaymentWorker,
+};
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
 use crate::postgres::{
     MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
@@ -35,8 +37,8 @@ use crate::webhooks::{WebhookClient, WebhookOptions, WebhookSecret, WebhookStore
 
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
 const REDIS_QUEUE_MAX: usize = 4096;
-/// How long a payment worker may work on a payment before another takes it.
-const PAYMENT_LEASE: Duration = Duration::from_secs(60);
+/// How long a payment worker may work on a payment before another takes it, besides what the gateway may take.
+const PAYMENT_LEASE: Duration = Duration::from_secs(20);
 
 /// A process that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -297,16 +299,32 @@ impl Node {
     }
 
     fn start_payments(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
+        match HttpGatewayOptions::of(parts.settings) {
+            Some(options) => {
+                let gateway = HttpGateway::new(options, parts.metrics.gateway.clone())
+                    .map_err(|error| NodeError::Settings(error.to_string()))?;
+                self.start_payments_at(parts, gateway, true)
+            }
+            None => self.start_payments_at(parts, NoGateway, false),
+        }
+    }
+
+    fn start_payments_at(
+        &mut self,
+        parts: &Parts<'_>,
+        gateway: impl Gateway,
+        asks_gateway: bool,
+    ) -> Result<(), NodeError> {
         let settings = parts.settings;
         let worker = PaymentWorker {
             desk: parts.payment_desk(),
-            gateway: Arc::new(NoGateway),
+            gateway: Arc::new(gateway),
             claims: decider(settings, Redis::connect(&parts.redis_options)?),
             pool: parts.pool.clone(),
             gates: parts.gates.clone(),
             redis: parts.redis_options.clone(),
             options: PaymentOptions {
-                asks_gateway: false,
+                asks_gateway,
                 at_once: settings.payment_concurrency,
                 poll: settings.payment_poll_ms.duration(),
                 backlog_max: settings.backlog_max,
@@ -415,7 +433,10 @@ impl<'a> Parts<'a> {
             give_up: settings.payment_give_up_s.duration(),
         };
         let timeout = settings.postgres_timeout_ms.duration();
-        PaymentDesk::new(self.pool.clone(), timeout, PAYMENT_LEASE, retry)
+        let attempts = settings.gateway_attempts;
+        let pauses = settings.gateway_retry_ms.duration() * (1 << attempts);
+        let lease = PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses;
+        PaymentDesk::new(self.pool.clone(), timeout, lease, retry)
     }
 
     fn payment_inbox(&self) -> Result<Option<PaymentInbox>, NodeError> {

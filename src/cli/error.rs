@@ -12,6 +12,7 @@ use crate::keeper::OpenError;
 use crate::node::NodeError;
 use crate::order_life::LifeError;
 use crate::partition::Partition;
+use crate::payment::SandboxError;
 use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::reconcile::ReconcileError;
 use crate::redis::RedisError;
@@ -79,6 +80,9 @@ pub enum CliError {
     /// A webhook command was not done.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// The stand-in gateway cannot start.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// What would be destroyed stays.
     #[error(transparent)]
     NotConfirmed(#[from] NotConfirmed),

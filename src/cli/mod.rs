@@ -6,6 +6,7 @@ mod confirm;
 mod dead;
 mod dev;
 mod error;
+mod gateway_sandbox;
 mod incidents;
 mod json;
 mod log;
@@ -87,6 +88,8 @@ enum Command {
     /// Register, list, test and remove addresses that are told what happens; redrive what was given up
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Run a stand-in payment gateway that takes no money
+    GatewaySandbox(gateway_sandbox::GatewaySandboxCommand),
     /// Rebuild Redis from Postgres
     Rebuild(rebuild::RebuildCommand),
     /// Show the settings in effect and where each comes from, secrets masked
@@ -111,6 +114,7 @@ impl Command {
             Self::Order(command) => command.run(&effective.settings),
             Self::Payment(command) => command.run(&effective.settings),
             Self::Webhook(command) => command.run(&effective.settings),
+            Self::GatewaySandbox(command) => command.run(&effective.settings),
             Self::Rebuild(command) => command.run(&effective.settings),
             Self::Config(command) => command.run(effective),
         }

@@ -20,7 +20,7 @@ mod value;
 pub use choice::{Ack, DurabilityCheck, LogFormat, Role};
 pub use error::{ConfigError, ConfigErrors};
 pub use secret::{MASK, Secret};
-pub use server_url::{PostgresUrl, RedisUrl, ServerUrl};
+pub use server_url::{GatewayUrl, PostgresUrl, RedisUrl, ServerUrl};
 pub use setting::{Bounds, Setting, VARIABLE_PREFIX};
 pub use show::settings_markdown;
 pub use source::{Effective, Origin, Sources};

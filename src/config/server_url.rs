@@ -13,6 +13,8 @@ use super::value::{Shown, Value};
 pub type RedisUrl = ServerUrl<Redis>;
 /// The URL of Postgres.
 pub type PostgresUrl = ServerUrl<Postgres>;
+/// The URL of a payment gateway.
+pub type GatewayUrl = ServerUrl<PaymentGateway>;
 
 /// Kind of server that a [`ServerUrl`] leads to.
 pub trait Server {
@@ -53,6 +55,23 @@ impl Server for Postgres {
 
     fn reads(url: &str) -> bool {
         tokio_postgres::Config::from_str(url).is_ok_and(|config| !config.get_hosts().is_empty())
+    }
+}
+
+/// A payment gateway that speaks the protocol of docs/PAYMENTS.md.
+#[derive(Clone, PartialEq, Eq)]
+pub enum PaymentGateway {}
+
+impl Server for PaymentGateway {
+    const SCHEMES: &[&str] = &["http", "https"];
+    const LOCAL: &str = "http://127.0.0.1:8090";
+
+    /// Paths are appended to it, and its credential is a token.
+    fn reads(url: &str) -> bool {
+        let Ok(parsed) = url::Url::parse(url) else { return false };
+        let has_host = parsed.host_str().is_some_and(|host| !host.is_empty());
+        let is_bare = parsed.query().is_none() && parsed.fragment().is_none() && !url.contains('@');
+        has_host && is_bare && url.parse::<hyper::Uri>().is_ok()
     }
 }
 
@@ -190,6 +209,24 @@ mod tests {
         }
         for bad in ["host=h user=u", "redis://h", "postgres:///db", "postgres://h/db?unknown=1"] {
             assert_eq!(PostgresUrl::new(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_is_a_bare_http_url() {
+        for good in ["http://127.0.0.1:8090", "https://pay.example/shop", "https://[::1]:1/"] {
+            assert_eq!(GatewayUrl::new(good).unwrap().expose(), good);
+        }
+        for bad in [
+            "pay.example",
+            "ftp://h",
+            "http://",
+            "https://u:p@h",
+            "https://h?a=b",
+            "https://h#a",
+            "http://h o",
+        ] {
+            assert_eq!(GatewayUrl::new(bad), None, "{bad}");
         }
     }
 

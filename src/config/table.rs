@@ -6,7 +6,7 @@ use hyper::header::HeaderName;
 
 use super::choice::{Ack, DurabilityCheck, LogFormat, Role};
 use super::secret::Secret;
-use super::server_url::{PostgresUrl, RedisUrl};
+use super::server_url::{GatewayUrl, PostgresUrl, RedisUrl};
 use super::setting::{Bounds, Setting, settings};
 use super::value::{LogFilter, Millis, Seconds, Value};
 
@@ -100,6 +100,20 @@ settings! {
         payment_webhook_secret: Option<Secret> = None;
         /// How far the time of such a webhook may be from this clock.
         payment_webhook_tolerance_s: Seconds = Seconds::new(300), 1..=86_400 "seconds";
+        /// Payment gateway that speaks the protocol of docs/PAYMENTS.md; without one nothing is charged.
+        gateway_url: Option<GatewayUrl> = None;
+        /// Bearer token that is shown to the gateway; better not given as a flag, which others can see.
+        gateway_token: Option<Secret> = None;
+        /// How long one attempt to ask the gateway may take; at most half of it to connect.
+        gateway_timeout_ms: Millis = Millis::new(5_000), 10..=120_000 "milliseconds";
+        /// The most attempts of one request to the gateway.
+        gateway_attempts: u32 = 3, 1..=10 "attempts";
+        /// The longest pause after the first attempt that failed; doubled after each, the pause itself is drawn below it.
+        gateway_retry_ms: Millis = Millis::new(200), 1..=60_000 "milliseconds";
+        /// After this many attempts in a row without an answer the gateway is not asked for a while.
+        gateway_breaker_failures: u32 = 5, 1..=1_000 "attempts";
+        /// How long the gateway is then left alone, until it is tried again.
+        gateway_breaker_ms: Millis = Millis::new(5_000), 10..=600_000 "milliseconds";
     }
     "Keeper" {
         /// How long an opened partition stays open when its keeper goes silent.

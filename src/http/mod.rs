@@ -1,4 +1,4 @@
-//! The HTTP/1.1 shell: sockets, limits, request parts and problem details.
+//! The HTTP/1.1 shell: sockets, limits, request parts and problem details; and the client for other people's servers.
 //!
 //! It knows HTTP and nothing of sales: a route is a function from a request to a response,
 //! written elsewhere. What a client may learn of a failure is chosen here, in one table
@@ -6,6 +6,7 @@
 
 mod bearer;
 mod body;
+mod client;
 mod connection;
 mod event_stream;
 mod head_timer;
@@ -18,6 +19,7 @@ mod server;
 
 pub use bearer::{BearerToken, BearerTokenError};
 pub use body::{BodyError, read_body};
+pub use client::{ClientError, HttpClient, Reply};
 pub use event_stream::{Event, Events, event_stream};
 pub use limits::HttpLimits;
 pub use path::{PathError, PathSegments, decode_segment};

@@ -5,6 +5,7 @@
 //! number of items.
 
 mod claims;
+mod gateway;
 mod histogram;
 mod http;
 mod keeper;
@@ -22,6 +23,7 @@ mod webhooks;
 use std::sync::Arc;
 
 pub use claims::{BatchTally, ClaimMetrics, Outcome};
+pub use gateway::{BreakerState, GatewayMetrics};
 pub use histogram::AtomicHistogram;
 pub use http::HttpMetrics;
 pub use keeper::KeeperMetrics;
@@ -51,6 +53,8 @@ pub struct Metrics {
     pub orders: OrderMetrics,
     /// How orders are paid for.
     pub payments: PaymentMetrics,
+    /// What is asked of the payment gateway.
+    pub gateway: GatewayMetrics,
     /// Openings, leases, and what the keeper samples of its partition.
     pub keeper: KeeperMetrics,
     /// Stock and drift.
@@ -73,6 +77,7 @@ impl Metrics {
             persist: PersistMetrics::new(&mut register),
             orders: OrderMetrics::new(&mut register),
             payments: PaymentMetrics::new(&mut register),
+            gateway: GatewayMetrics::new(&mut register),
             keeper: KeeperMetrics::new(&mut register),
             stock: StockMetrics::new(&mut register),
             live: LiveMetrics::new(&mut register),
