@@ -36,8 +36,8 @@ WITH incoming AS (
     FROM new_orders o JOIN sales s ON s.id = o.sale_id
     WHERE o.state = 'pending'
     -- Money that came too late for another order may wait for this one.
-    ON CONFLICT (order_id) DO NOTHING
+    ON CONFLICT (order_id) DO UPDATE SET next_at = clock_timestamp(), attempts = 0
     RETURNING order_id, state
 )
-SELECT o.id, (SELECT count(*) FROM new_lines) AS lines_written, p.state = 'due' AS is_due
+SELECT o.id, (SELECT count(*) FROM new_lines) AS lines_written, p.state <> 'awaited' AS is_due
 FROM new_orders o LEFT JOIN new_payments p ON p.order_id = o.id

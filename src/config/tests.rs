@@ -107,7 +107,7 @@ fn all_errors_come_at_once_with_origin_value_and_what_is_allowed() {
                  give a whole number of claims from 1 to 256"
         ),
         format!(
-            "role: \"true\" from {path}:role is not allowed; give one of api, worker, sweeper, webhooks, all"
+            "role: \"true\" from {path}:role is not allowed; give one of api, worker, sweeper, payment, webhooks, all"
         ),
         format!("{path}:partitons: there is no such setting (did you mean partitions?); remove the key"),
         format!("{path}:redis: there is no such setting; remove the key"),

@@ -107,6 +107,20 @@ async fn a_missing_product_names_its_item_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_sale_that_is_paid_for_has_one_currency() {
+    let catalogue = Catalogue::new(1).await;
+    let mut sale = definition("mixed");
+    sale["items"][0]["price"] = json!(100);
+    sale["items"][0]["currency"] = json!("USD");
+    catalogue.store.create_sale(&new_sale(&sale), "test").await.unwrap();
+    sale["id"] = json!("paid");
+    sale["payment"] = json!("gateway");
+    let refused = catalogue.store.create_sale(&new_sale(&sale), "test").await.unwrap_err();
+    assert!(refused.to_string().contains("items: have prices in EUR, USD"), "{refused}");
+    assert_eq!(catalogue.number("SELECT count(*) FROM sales").await, 1, "nothing of it stays");
+}
+
+#[tokio::test]
 async fn a_database_without_partitions_takes_no_sale() {
     let catalogue = Catalogue::new(1).await;
     catalogue.execute("DELETE FROM partitions").await;

@@ -88,6 +88,23 @@ async fn settles_as_many_as_it_says() {
 }
 
 #[tokio::test]
+async fn what_is_settled_and_to_be_paid_for_is_told_once() {
+    let shop = Shop::open(&[("A", 5)]).await;
+    let claims: Vec<_> = (0..3).map(|i| shop.claim(&format!("b-{i}"), "k", &[("A", 1)])).collect();
+    let orders: Vec<_> =
+        shop.decide(&claims).await.iter().map(|d| crate::shop::accepted(d).entry()).collect();
+    shop.at.deliver().await;
+    let payments = shop.at.keys.payments.clone();
+    for (settled, expected) in [(2, 2), (2, 2), (3, 3)] {
+        // The first two again, as after a reply that was lost: they are not told again, the third is.
+        let due: Vec<&str> = ["X", "Y", "Z"][if settled == 3 { 2 } else { 0 }..settled].to_vec();
+        shop.at.settle_telling(&orders[if settled == 3 { 2 } else { 0 }..settled], &due).await.unwrap();
+        let told = shop.at.redis.on_key("XLEN", &payments, Vec::new()).await.unwrap();
+        assert_eq!(told.as_i64(), Some(expected));
+    }
+}
+
+#[tokio::test]
 async fn the_position_stops_below_what_is_pending_or_undelivered() {
     let shop = Shop::open(&[("A", 5)]).await;
     let first = shop.at.opening_entry.to_string();

@@ -247,9 +247,17 @@ impl OpenPartition {
 
     /// How many were settled, and how many of those nobody had counted.
     pub async fn settle_and_count(&self, ids: &[EntryId]) -> Result<(i64, i64), RedisError> {
-        let mut args: Vec<Value> = vec![GROUP.into()];
+        self.settle_telling(ids, &[]).await
+    }
+
+    /// As [`Self::settle_and_count`], and tells the payment workers of some.
+    pub async fn settle_telling(&self, ids: &[EntryId], due: &[&str]) -> Result<(i64, i64), RedisError> {
+        let mut args: Vec<Value> = vec![GROUP.into(), (due.len() as i64).into()];
+        args.extend(due.iter().map(|order| Value::from(*order)));
         args.extend(ids.iter().map(|id| Value::from(id.to_string())));
-        let keys = vec![self.keys.meta.clone(), self.keys.log.clone(), self.keys.order_changes.clone()];
+        let keys = &self.keys;
+        let keys =
+            vec![keys.meta.clone(), keys.log.clone(), keys.order_changes.clone(), keys.payments.clone()];
         Ok(self.run(Script::Settle, keys, args).await?.convert().unwrap())
     }
 

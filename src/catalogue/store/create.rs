@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use deadpool_postgres::Transaction;
 
 use super::{CatalogueStore, StoreError, adjust, products, read};
-use crate::catalogue::{FieldError, Item, NewItem, NewSale, Sale, Sku, split_evenly};
+use crate::catalogue::{FieldError, Item, NewItem, NewSale, PaymentPolicy, Sale, Sku, split_evenly};
 use crate::postgres::{AdvisoryLock, within};
 
 /// What [`CatalogueStore::create_sale`] did.
@@ -44,6 +44,7 @@ impl CatalogueStore {
             };
             products::upsert(&transaction, &new.products).await?;
             insert_items(&transaction, new).await?;
+            check_one_currency(&transaction, new).await?;
             insert_stock(&transaction, new, partitions).await?;
             insert_publications(&transaction, new).await?;
             transaction
@@ -109,6 +110,23 @@ async fn insert_items(transaction: &Transaction<'_>, new: &NewSale) -> Result<()
         return Ok(());
     }
     Err(StoreError::Invalid(missing_products(transaction, new).await?))
+}
+
+/// An order is paid for in one sum.
+async fn check_one_currency(transaction: &Transaction<'_>, new: &NewSale) -> Result<(), StoreError> {
+    if new.payment == PaymentPolicy::None {
+        return Ok(());
+    }
+    let query = "SELECT array_agg(DISTINCT currency ORDER BY currency) FROM sale_items WHERE sale_id = $1";
+    let currencies: Vec<String> = transaction.query_one(query, &[&new.id.as_str()]).await?.try_get(0)?;
+    if currencies.len() == 1 {
+        return Ok(());
+    }
+    let message = format!(
+        "have prices in {}: a sale that is to be paid for has one currency, give each item a price and a currency",
+        currencies.join(", ")
+    );
+    Err(StoreError::Invalid(vec![FieldError { field: "items".into(), message }]))
 }
 
 async fn missing_products(
