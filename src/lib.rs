@@ -29,6 +29,7 @@ pub mod postgres;
 pub mod reconcile;
 pub mod redis;
 pub mod replay;
+pub mod retry;
 pub mod servers;
 pub mod status;
 pub mod stock;

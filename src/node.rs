@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::admin::{self, AdminDoor, AdminState};
-use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
+use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity, PaymentInbox};
 use crate::catalogue::CatalogueStore;
 use crate::claim::{Decider, IntakeLimits};
 use crate::config::{Ack, DurabilityCheck, Settings};
@@ -22,17 +22,23 @@ use crate::live::OrderWatches;
 use crate::metrics::{self, Metrics};
 use crate::order_life::{OrderLife, Sweeper};
 use crate::partition::Partitions;
+use crate::payment::{
+    Gateway, HttpGateway, HttpGatewayOptions, NoGateway, PaymentDesk, PaymentOptions, PaymentWorker,
+};
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
 use crate::postgres::{
     MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
 };
 use crate::redis::{Redis, RedisError, RedisOptions, ReplicaWait};
+use crate::retry::RetryPolicy;
 use crate::stock::Publisher;
 use crate::supervise::supervise;
-use crate::webhooks::{RetryPolicy, WebhookClient, WebhookOptions, WebhookStore, WebhookWorker};
+use crate::webhooks::{WebhookClient, WebhookOptions, WebhookSecret, WebhookStore, WebhookWorker};
 
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
 const REDIS_QUEUE_MAX: usize = 4096;
+/// How long a payment worker may work on a payment before another takes it, besides what the gateway may take.
+const PAYMENT_LEASE: Duration = Duration::from_secs(20);
 
 /// A process that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +160,9 @@ impl Node {
         if settings.role.runs_sweeper() {
             node.start_sweeper(&parts);
         }
+        if settings.role.runs_payment() {
+            node.start_payments(&parts)?;
+        }
         Ok(node)
     }
 
@@ -229,6 +238,7 @@ impl Node {
             parts.partitions,
             (decider(settings, claims), reads),
             (parts.pool.clone(), store, parts.orders(), orders),
+            parts.payment_inbox()?,
             identity,
             options,
             parts.metrics.clone(),
@@ -286,6 +296,46 @@ impl Node {
         let sweeper = Sweeper { orders: parts.orders(), pause, metrics: parts.metrics.orders.clone() };
         let stop = self.stop_workers.clone();
         self.workers.spawn(supervise("sweeper", stop.clone(), move || sweeper.clone().run(stop.clone())));
+    }
+
+    fn start_payments(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
+        match HttpGatewayOptions::of(parts.settings) {
+            Some(options) => {
+                let gateway = HttpGateway::new(options, parts.metrics.gateway.clone())
+                    .map_err(|error| NodeError::Settings(error.to_string()))?;
+                self.start_payments_at(parts, gateway, true)
+            }
+            None => self.start_payments_at(parts, NoGateway, false),
+        }
+    }
+
+    fn start_payments_at(
+        &mut self,
+        parts: &Parts<'_>,
+        gateway: impl Gateway,
+        asks_gateway: bool,
+    ) -> Result<(), NodeError> {
+        let settings = parts.settings;
+        let worker = PaymentWorker {
+            desk: parts.payment_desk(),
+            gateway: Arc::new(gateway),
+            claims: decider(settings, Redis::connect(&parts.redis_options)?),
+            pool: parts.pool.clone(),
+            gates: parts.gates.clone(),
+            redis: parts.redis_options.clone(),
+            options: PaymentOptions {
+                asks_gateway,
+                at_once: settings.payment_concurrency,
+                poll: settings.payment_poll_ms.duration(),
+                backlog_max: settings.backlog_max,
+                webhooks_kept: settings.payment_webhook_tolerance_s.duration() * 2,
+            },
+            metrics: parts.metrics.payments.clone(),
+        };
+        let stop = self.stop_workers.clone();
+        self.workers
+            .spawn(supervise("payment worker", stop.clone(), move || worker.clone().run(stop.clone())));
+        Ok(())
     }
 
     fn start_webhooks(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
@@ -374,6 +424,33 @@ impl<'a> Parts<'a> {
 
     fn store(&self) -> CatalogueStore {
         CatalogueStore::new(self.pool.clone(), self.settings.postgres_timeout_ms.duration())
+    }
+
+    fn payment_desk(&self) -> PaymentDesk {
+        let settings = self.settings;
+        let retry = RetryPolicy {
+            pause_min: settings.payment_retry_ms.duration(),
+            give_up: settings.payment_give_up_s.duration(),
+        };
+        let timeout = settings.postgres_timeout_ms.duration();
+        let attempts = settings.gateway_attempts;
+        let pauses = settings.gateway_retry_ms.duration() * (1 << attempts);
+        let lease = PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses;
+        PaymentDesk::new(self.pool.clone(), timeout, lease, retry)
+    }
+
+    fn payment_inbox(&self) -> Result<Option<PaymentInbox>, NodeError> {
+        let Some(secret) = &self.settings.payment_webhook_secret else { return Ok(None) };
+        let secret: WebhookSecret = secret
+            .expose()
+            .parse()
+            .map_err(|error| NodeError::Settings(format!("payment_webhook_secret: {error}")))?;
+        Ok(Some(PaymentInbox {
+            desk: self.payment_desk(),
+            secret,
+            tolerance: self.settings.payment_webhook_tolerance_s.duration(),
+            metrics: self.metrics.payments.clone(),
+        }))
     }
 
     fn orders(&self) -> OrderLife {

@@ -5,9 +5,6 @@
 //!                                 \-> cancelled
 //! ```
 
-use std::fmt;
-use std::str::FromStr;
-
 /// Where an order stands; later states are greater. `accepted` is in no column: it is an entry of the log that is not yet persisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OrderState {
@@ -57,6 +54,12 @@ impl CancelReason {
 #[error("unknown word {0:?}: written by a newer version?")]
 pub struct UnknownWord(String);
 
+impl UnknownWord {
+    pub(crate) fn of(word: &str) -> Self {
+        Self(word.chars().take(60).collect())
+    }
+}
+
 macro_rules! words {
     ($type:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $type {
@@ -65,17 +68,17 @@ macro_rules! words {
                 match self { $(Self::$variant => $word),+ }
             }
         }
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.as_str())
             }
         }
-        impl FromStr for $type {
-            type Err = UnknownWord;
-            fn from_str(word: &str) -> Result<Self, UnknownWord> {
+        impl std::str::FromStr for $type {
+            type Err = $crate::order::UnknownWord;
+            fn from_str(word: &str) -> Result<Self, $crate::order::UnknownWord> {
                 match word {
                     $($word => Ok(Self::$variant),)+
-                    other => Err(UnknownWord(other.chars().take(60).collect())),
+                    other => Err($crate::order::UnknownWord::of(other)),
                 }
             }
         }
@@ -86,6 +89,8 @@ macro_rules! words {
         }
     };
 }
+pub(crate) use words;
+
 words!(OrderState { Accepted = "accepted", Pending = "pending", Confirmed = "confirmed", Cancelled = "cancelled" });
 words!(CancelReason {
     Declined = "declined",

@@ -3,6 +3,7 @@
 -- no longer in the state that the rules saw.
 --
 -- The stock's rows are locked in one order, as by the gate (sql/persist/gate.sql): unsorted ones deadlock.
+-- Money that is to go back is due in the same step.
 -- A line that the gate has refused holds no unit. An intent of this cause that is there already came out of the log, and
 -- has brought the units back.
 -- $1 ids  $2 causes of their returns  $3 their states  $4 whether their money goes back  $5 reason  $6 actor
@@ -13,7 +14,13 @@ WITH step AS (
     UPDATE orders o
     SET state = 'cancelled', cancel_reason = $5, refund_due_at = CASE WHEN s.refund THEN clock_timestamp() END
     FROM step s WHERE o.id = s.id AND o.state = s.state
-    RETURNING o.id, o.sale_id, o.partition, s.cause
+    RETURNING o.id, o.sale_id, o.partition, s.cause, s.refund
+), refunds AS (
+    INSERT INTO payments AS p (order_id, state, next_at)
+    SELECT id, 'refund_due', clock_timestamp() FROM cancelled WHERE refund
+    ON CONFLICT (order_id) DO UPDATE
+    SET state = 'refund_due', next_at = clock_timestamp(), attempts = 0, changed_at = clock_timestamp()
+    WHERE p.state <> 'refunded'
 ), lines AS (
     SELECT c.id, c.sale_id, c.partition, l.sku, l.quantity
     FROM cancelled c JOIN order_lines l ON l.order_id = c.id

@@ -10,6 +10,7 @@ SELECT o.id, o.sale_id, o.partition, o.buyer, o.idem_key, o.state, o.cancel_reas
        -- Whether the units of a cancelled order are back: null where none are on their way or back.
        (SELECT CASE WHEN i.ended_as IS NOT NULL THEN i.ended_as WHEN i.applied_at IS NOT NULL THEN 'back'
                      ELSE 'on_their_way' END
-        FROM stock_intents i WHERE i.cause = $2) AS units
-FROM orders o
+        FROM stock_intents i WHERE i.cause = $2) AS units,
+       p.state AS payment, p.amount, p.currency, p.reference, p.moved_to, p.paid_as, p.last_error
+FROM orders o LEFT JOIN payments p ON p.order_id = o.id
 WHERE o.id = $1

@@ -10,7 +10,13 @@ WITH active AS (
         expires_at = CASE WHEN NOT $4 THEN o.expires_at END,
         refund_due_at = CASE WHEN NOT $4 AND a.state = 'confirmed' AND o.expires_at IS NOT NULL THEN now() END
     FROM active a WHERE o.id = a.id
-    RETURNING o.id
+    RETURNING o.id, o.refund_due_at
+), refunds AS (
+    INSERT INTO payments AS p (order_id, state, next_at)
+    SELECT id, 'refund_due', clock_timestamp() FROM cancelled WHERE refund_due_at IS NOT NULL
+    ON CONFLICT (order_id) DO UPDATE
+    SET state = 'refund_due', next_at = clock_timestamp(), attempts = 0, changed_at = clock_timestamp()
+    WHERE p.state <> 'refunded'
 )
 INSERT INTO order_events (order_id, sequence, at, state, actor, reason)
 SELECT id, 1 + coalesce((SELECT max(sequence) FROM order_events WHERE order_id = id), 0),

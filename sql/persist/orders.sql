@@ -3,7 +3,8 @@
 -- Sorted by id, so that two workers with the same entries wait for each other instead of deadlocking.
 -- ON CONFLICT without a target: an order that is known (same id) and a second order of one key are both left out
 -- here; the caller tells them apart. Prices come from the sale's items, which never change. Where the sale asks for a
--- payment its orders wait for it, and hold their units so long.
+-- payment its orders wait for it, and hold their units so long; the payment is written with them. It is due at once: the
+-- few seconds are for whoever hears of it from the payments stream.
 -- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints  $7 order of each line  $8 SKUs  $9 quantities
 WITH incoming AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
@@ -19,7 +20,7 @@ WITH incoming AS (
                + make_interval(secs => s.hold_s) END
     FROM incoming i LEFT JOIN sales s ON s.id = i.sale_id ORDER BY i.id
     ON CONFLICT DO NOTHING
-    RETURNING id, sale_id
+    RETURNING id, sale_id, state
 ), new_lines AS (
     INSERT INTO order_lines (order_id, sku, quantity, unit_price)
     SELECT o.id, l.sku, l.quantity, i.price
@@ -28,5 +29,15 @@ WITH incoming AS (
     JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
     ORDER BY o.id, l.sku
     RETURNING order_id
+), new_payments AS (
+    INSERT INTO payments (order_id, state, next_at)
+    SELECT o.id, CASE s.payment WHEN 'gateway' THEN 'due' ELSE 'awaited' END,
+           CASE s.payment WHEN 'gateway' THEN clock_timestamp() + interval '3 seconds' END
+    FROM new_orders o JOIN sales s ON s.id = o.sale_id
+    WHERE o.state = 'pending'
+    -- Money that came too late for another order may wait for this one.
+    ON CONFLICT (order_id) DO NOTHING
+    RETURNING order_id, state
 )
-SELECT o.id, (SELECT count(*) FROM new_lines) AS lines_written FROM new_orders o
+SELECT o.id, (SELECT count(*) FROM new_lines) AS lines_written, p.state = 'due' AS is_due
+FROM new_orders o LEFT JOIN new_payments p ON p.order_id = o.id

@@ -10,6 +10,7 @@ mod desks;
 mod events;
 mod orders;
 mod outcome;
+mod payment_webhook;
 mod prefer;
 mod routes;
 mod sales;
@@ -32,6 +33,7 @@ use crate::redis::{Keys, Redis, RedisClock};
 
 pub use attempts::AttemptLimits;
 pub use buyer_identity::BuyerIdentity;
+pub use payment_webhook::PaymentInbox;
 pub use routes::handle;
 
 use attempts::Attempts;
@@ -83,6 +85,8 @@ pub struct Api {
     store: CatalogueStore,
     /// Steps of stored orders.
     life: OrderLife,
+    /// For what the gateway tells, where it may.
+    payments: Option<PaymentInbox>,
     identity: BuyerIdentity,
     options: ApiOptions,
     desks: Desks,
@@ -99,6 +103,7 @@ impl Api {
         partitions: Partitions,
         (claims, redis): (Decider, Redis),
         (pool, store, life, orders): (PgPool, CatalogueStore, OrderLife, OrderWatches),
+        payments: Option<PaymentInbox>,
         identity: BuyerIdentity,
         options: ApiOptions,
         metrics: Arc<Metrics>,
@@ -108,6 +113,7 @@ impl Api {
             sales: SaleWatches::new(redis.clone(), gates.clone(), clock.clone(), options.events_max),
             orders,
             life,
+            payments,
             streams: Arc::new(Semaphore::new(options.streams_max.min(Semaphore::MAX_PERMITS))),
             waiters: Semaphore::new(options.waiters_max.min(Semaphore::MAX_PERMITS)),
             replicas: claims.replicas().cloned(),

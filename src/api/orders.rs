@@ -35,6 +35,12 @@ pub(super) struct OrderView {
     accepted_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
+    /// How it is paid for, where its sale asks for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<String>,
+    /// The order that the money came too late for this one belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_to: Option<OrderId>,
 }
 
 impl OrderView {
@@ -176,6 +182,8 @@ fn view_of_row(row: &Row) -> OrderView {
         items: row.get(4),
         accepted_at: id.accepted_at(),
         expires_at: row.get(5),
+        payment: row.get(6),
+        moved_to: row.get::<_, Option<uuid::Uuid>>(7).map(OrderId::from_uuid),
     }
 }
 
@@ -218,6 +226,8 @@ fn view_of_entry(id: OrderId, order: &OrderEntry) -> OrderView {
         items: order.lines.iter().map(item).collect(),
         accepted_at: id.accepted_at(),
         expires_at: None,
+        payment: None,
+        moved_to: None,
     }
 }
 

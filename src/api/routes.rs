@@ -3,7 +3,7 @@
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{Api, cancel, claims, events, orders, sales};
+use super::{Api, cancel, claims, events, orders, payment_webhook, sales};
 use crate::http::{Body, PathSegments, Problem, ProblemKind, json};
 
 /// Answers a request.
@@ -44,6 +44,10 @@ async fn route(api: &Api, request: Request<Incoming>) -> Result<Response<Body>, 
         ["v1", "orders", order, "events"] => {
             only(Method::GET, "GET")?;
             Box::pin(events::of_order(api, order, &parts.headers)).await
+        }
+        ["v1", "payments", "webhook"] => {
+            only(Method::POST, "POST")?;
+            Box::pin(payment_webhook::take(api, &parts.headers, body)).await
         }
         ["v1", "sales"] => {
             only(Method::GET, "GET")?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::claim::batch::replicas_hold_all;
-use crate::claim::{Batch, ClaimError, Decisions};
+use crate::claim::{Batch, Claim, ClaimError, Decision, Decisions};
 use crate::log::{EntryId, RawEntry, read_entry};
 use crate::redis::{Keys, Redis, RedisError, ReplicaWait, SaleKeys, Session, SessionPool, StampedScripts};
 
@@ -38,6 +38,21 @@ impl Decider {
     /// What an order has to be held by, where its own server is not enough.
     pub fn replicas(&self) -> Option<&ReplicaAck> {
         self.replicas.as_ref()
+    }
+
+    /// Decides one claim by itself, for whoever has no crowd to wait with.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub async fn decide_alone(
+        &self,
+        scripts: &StampedScripts,
+        claim: &Claim,
+        backlog_max: u64,
+    ) -> Result<Decision, ClaimError> {
+        let keys = Keys::new(scripts.stamp.partition);
+        let batch = Batch::new(std::iter::once(claim), backlog_max);
+        self.decide(batch, scripts, &keys, &keys.sale(claim.sale())).await?.next(claim)
     }
 
     /// Decides a batch.

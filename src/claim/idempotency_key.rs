@@ -4,6 +4,8 @@ use hyper::header::HeaderMap;
 
 const NAME: &str = "idempotency-key";
 const CHARACTERS_MAX: usize = 255;
+/// Keys that begin so are the engine's own: what a buyer sends must not meet them.
+pub(crate) const RESERVED_KEYS: &str = "doorbuster:";
 
 /// The client's name for one attempt to buy: the same key and body mean the same order.
 ///
@@ -28,6 +30,9 @@ pub enum IdempotencyKeyError {
     /// Something other than 0x21 to 0x7E.
     #[error("the Idempotency-Key must consist of visible ASCII characters, without spaces")]
     Character,
+    /// The beginning of the engine's own keys.
+    #[error("an Idempotency-Key must not begin with {RESERVED_KEYS:?}")]
+    Reserved,
     /// A quote is open, or something follows the closing one, or a backslash escapes nothing.
     #[error(
         "a quoted Idempotency-Key must end with its quote, and a backslash in it may stand only \
@@ -65,6 +70,9 @@ impl IdempotencyKey {
         };
         if content.is_empty() || content.len() > CHARACTERS_MAX {
             return Err(IdempotencyKeyError::Length);
+        }
+        if content.starts_with(RESERVED_KEYS) {
+            return Err(IdempotencyKeyError::Reserved);
         }
         Ok(Self(content.into()))
     }
@@ -144,6 +152,15 @@ mod tests {
             assert_eq!(content(&[b'a', byte, b'b']), Err(IdempotencyKeyError::Character), "{byte:#x}");
             assert_eq!(content(&[b'"', byte, b'"']), Err(IdempotencyKeyError::Character), "{byte:#x}");
         }
+    }
+
+    #[test]
+    fn the_keys_of_the_engine_are_its_own() {
+        for ours in [&b"doorbuster:x"[..], br#""doorbuster:x""#, br#""door\"buster:""#] {
+            let refused = content(ours) == Err(IdempotencyKeyError::Reserved);
+            assert_eq!(refused, !ours.contains(&b'\\'), "{}", ours.escape_ascii());
+        }
+        assert!(IdempotencyKey::from_content("doorbuster:x").is_ok());
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Claim {
         Self { buyer, mark: Mark::random(), lines, over_rate: false, sale, key, fingerprint }
     }
 
+    /// What it is for.
+    pub fn sale(&self) -> &SaleId {
+        &self.sale
+    }
+
     /// For `claim.lua`: digest of the key, fingerprint, mark.
     pub(super) fn head(&self) -> String {
         record_head(&self.key, self.fingerprint, self.mark)

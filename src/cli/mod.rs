@@ -13,6 +13,7 @@ mod log;
 mod login_name;
 mod migrate;
 mod order;
+mod payment;
 mod rebuild;
 pub mod reconcile;
 mod replay;
@@ -81,6 +82,9 @@ enum Command {
     /// Show and cancel orders that are stored
     #[command(subcommand)]
     Order(order::OrderCommand),
+    /// List payments that wait for an answer of the gateway, and have them looked at again
+    #[command(subcommand)]
+    Payment(payment::PaymentCommand),
     /// Register, list, test and remove addresses that are told what happens; redrive what was given up
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
@@ -108,6 +112,7 @@ impl Command {
             Self::Dead(command) => command.run(&effective.settings),
             Self::Incidents(command) => command.run(&effective.settings),
             Self::Order(command) => command.run(&effective.settings),
+            Self::Payment(command) => command.run(&effective.settings),
             Self::Webhook(command) => command.run(&effective.settings),
             Self::GatewaySandbox(command) => command.run(&effective.settings),
             Self::Rebuild(command) => command.run(&effective.settings),

@@ -51,6 +51,8 @@ choice! {
         Worker = "worker",
         /// The end of holds that are over, and nothing else.
         Sweeper = "sweeper",
+        /// The payment workers.
+        Payment = "payment",
         /// The delivery of events to the outside.
         Webhooks = "webhooks",
         /// All of them.
@@ -62,6 +64,11 @@ impl Role {
     /// Whether this process answers buyers.
     pub const fn runs_api(self) -> bool {
         matches!(self, Self::Api | Self::All)
+    }
+
+    /// Whether this process asks the payment gateway.
+    pub const fn runs_payment(self) -> bool {
+        matches!(self, Self::Payment | Self::All)
     }
 
     /// Whether this process delivers events to the outside.

@@ -16,7 +16,7 @@ const fn loopback(port: u16) -> SocketAddr {
 
 settings! {
     "Process" {
-        /// What this process runs: the API, the workers (which sweep too), only a sweeper of holds, webhooks, or all.
+        /// What this process runs: the API, the workers (which sweep too), a sweeper of holds, payments, webhooks, or all.
         role: Role = Role::All;
         /// Address of the API; port 0 takes a free one.
         listen: SocketAddr = loopback(8080);
@@ -88,6 +88,18 @@ settings! {
         sweep_interval_ms: Millis = Millis::new(200), 10..=60_000 "milliseconds";
     }
     "Payments" {
+        /// The most payments that one process works on at once.
+        payment_concurrency: usize = 64, 1..=10_000 "payments";
+        /// Time between two looks for payments that are due; new ones are told sooner, by the payments stream.
+        payment_poll_ms: Millis = Millis::new(500), 10..=60_000 "milliseconds";
+        /// The pause before a payment of which nothing is known is looked at again; doubled each time, up to an hour.
+        payment_retry_ms: Millis = Millis::new(2_000), 10..=600_000 "milliseconds";
+        /// How long a request to charge may be on its way to the gateway; past it, what it never heard of was not charged.
+        payment_give_up_s: Seconds = Seconds::new(86_400), 1..=2_592_000 "seconds";
+        /// The secret (whsec_…) by which the gateway signs its webhooks to /v1/payments/webhook, which is off without one.
+        payment_webhook_secret: Option<Secret> = None;
+        /// How far the time of such a webhook may be from this clock.
+        payment_webhook_tolerance_s: Seconds = Seconds::new(300), 1..=86_400 "seconds";
         /// Payment gateway that speaks the protocol of docs/PAYMENTS.md; without one nothing is charged.
         gateway_url: Option<GatewayUrl> = None;
         /// Bearer token that is shown to the gateway; better not given as a flag, which others can see.

@@ -160,13 +160,14 @@ impl Keeper {
         }
         let epoch = opening.epoch;
         let (scripts, clock, replicas) = opening.finish(&server, lock, memory).await?;
-        let report = Report { epoch, drained, rebuilt, entries_lost, took: started.elapsed() };
-        self.metrics.keeper.opened(self.partition, rebuilt.is_some(), report.took);
+        let took = started.elapsed();
+        self.metrics.keeper.opened(self.partition, rebuilt.is_some(), took);
         tracing::info!(
             partition = %self.partition, epoch, drained = drained.new_orders,
             over_allotment = drained.over_allotment, dead_letters = drained.dead_letters, entries_lost,
-            rebuilt = rebuilt.is_some(), took_ms = report.took.as_millis() as u64, "partition is open",
+            rebuilt = rebuilt.is_some(), took_ms = took.as_millis() as u64, "partition is open",
         );
+        let report = Report { epoch, drained, rebuilt, entries_lost, took };
         Ok(Opened { scripts, server, clock, replicas, watermark: reached, report })
     }
 

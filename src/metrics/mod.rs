@@ -12,6 +12,7 @@ mod keeper;
 mod live;
 mod orders;
 mod partition_sampler;
+mod payments;
 mod persisting;
 mod process;
 mod register;
@@ -29,6 +30,7 @@ pub use keeper::KeeperMetrics;
 pub use live::{Counted, LiveMetrics};
 pub use orders::OrderMetrics;
 pub use partition_sampler::PartitionSampler;
+pub use payments::PaymentMetrics;
 pub use persisting::PersistMetrics;
 pub use register::Row;
 pub use service::handle;
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub persist: PersistMetrics,
     /// From stored to confirmed or cancelled.
     pub orders: OrderMetrics,
+    /// How orders are paid for.
+    pub payments: PaymentMetrics,
     /// What is asked of the payment gateway.
     pub gateway: GatewayMetrics,
     /// Openings, leases, and what the keeper samples of its partition.
@@ -72,6 +76,7 @@ impl Metrics {
             http: HttpMetrics::new(&mut register),
             persist: PersistMetrics::new(&mut register),
             orders: OrderMetrics::new(&mut register),
+            payments: PaymentMetrics::new(&mut register),
             gateway: GatewayMetrics::new(&mut register),
             keeper: KeeperMetrics::new(&mut register),
             stock: StockMetrics::new(&mut register),

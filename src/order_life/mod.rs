@@ -16,7 +16,7 @@ mod sweeper;
 use std::time::Duration;
 
 pub use error::LifeError;
-pub use record::{OrderEvent, OrderRecord, UnitsBack};
+pub use record::{OrderEvent, OrderPayment, OrderRecord, UnitsBack};
 pub use rules::{Cancellation, Facts, Outcome, Refusal, Step, outcome};
 pub use steps::step_in;
 pub use sweeper::Sweeper;

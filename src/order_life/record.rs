@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use tokio_postgres::Row;
+use uuid::Uuid;
 
 use super::{LifeError, OrderLife};
 use crate::log::StockEntry;
@@ -38,7 +40,9 @@ pub struct OrderRecord {
     pub items: Value,
     /// Where the units of a cancelled order are.
     pub units: Option<UnitsBack>,
-    /// Every step since it was stored, the first one first.
+    /// How it is paid for, where its sale asks for that.
+    pub payment: Option<OrderPayment>,
+    /// Every step since it was stored, and what else happened to its payment, the first one first.
     pub events: Vec<OrderEvent>,
 }
 
@@ -52,6 +56,40 @@ pub enum UnitsBack {
     Back,
     /// The sale is retired: nowhere.
     Void,
+}
+
+/// How an order is paid for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OrderPayment {
+    /// As [`crate::payment::PaymentState`] has it.
+    pub state: String,
+    /// What the gateway took, in minor units.
+    pub amount: Option<i64>,
+    /// ISO 4217.
+    pub currency: Option<String>,
+    /// The gateway's own name for the charge.
+    pub reference: Option<String>,
+    /// The order that the money belongs to now.
+    pub moved_to: Option<OrderId>,
+    /// The order under which the gateway knows the charge, where that is another.
+    pub paid_as: Option<OrderId>,
+    /// What went wrong when it was last looked at.
+    pub last_error: Option<String>,
+}
+
+impl OrderPayment {
+    fn read(row: &Row) -> Option<Self> {
+        let order = |column| row.get::<_, Option<Uuid>>(column).map(OrderId::from_uuid);
+        Some(Self {
+            state: row.get::<_, Option<String>>("payment")?,
+            amount: row.get("amount"),
+            currency: row.get("currency"),
+            reference: row.get("reference"),
+            moved_to: order("moved_to"),
+            paid_as: order("paid_as"),
+            last_error: row.get("last_error"),
+        })
+    }
 }
 
 /// One step of an order.
@@ -94,6 +132,7 @@ impl OrderLife {
                 expires_at: row.get(8),
                 refund_due_at: row.get(9),
                 items: row.get(10),
+                payment: OrderPayment::read(&row),
                 events: serde_json::from_value(row.get(11)).map_err(unreadable)?,
                 units: units.map(serde_json::from_value).transpose().map_err(unreadable)?,
             })

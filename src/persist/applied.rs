@@ -4,8 +4,10 @@ use std::ops::AddAssign;
 
 use serde::Serialize;
 
+use crate::order_id::OrderId;
+
 /// What became of a batch, or of many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Applied {
     /// Orders that are new in the database.
     pub new_orders: u64,
@@ -31,6 +33,9 @@ pub struct Applied {
     pub known_dead_letters: u64,
     /// Entries that cannot be read.
     pub unreadable: u64,
+    /// New orders that are to be charged.
+    #[serde(skip)]
+    pub payments_due: Vec<OrderId>,
 }
 
 impl AddAssign for Applied {
@@ -47,5 +52,6 @@ impl AddAssign for Applied {
         self.dead_letters += other.dead_letters;
         self.known_dead_letters += other.known_dead_letters;
         self.unreadable += other.unreadable;
+        self.payments_due.extend(other.payments_due);
     }
 }

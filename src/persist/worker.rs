@@ -11,6 +11,7 @@ use crate::faults::{crash_point, weakened};
 use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
 use crate::metrics::PersistMetrics;
+use crate::order_id::OrderId;
 use crate::persist::{Fence, Foreseen, WriteError, persist, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
@@ -204,10 +205,10 @@ impl PersistWorker {
             return Ok(());
         }
         if weakened!("settle_before_commit") {
-            self.settle(keys, scripts, &batch).await?;
+            self.settle(keys, scripts, &batch, &[]).await?;
         }
         let mut backoff = BACKOFF_MIN;
-        loop {
+        let due = loop {
             let limit = self.options.timeout;
             let begun = Instant::now();
             let persisted = match delivery {
@@ -219,7 +220,7 @@ impl PersistWorker {
             match persisted {
                 Ok(applied) => {
                     self.metrics.persisted(batch.len(), &applied, begun.elapsed());
-                    break;
+                    break applied.payments_due;
                 }
                 Err(WriteError::Postgres(error)) if !stop.is_cancelled() => {
                     self.metrics.retried();
@@ -229,9 +230,9 @@ impl PersistWorker {
                 }
                 Err(error) => return Err(error.into()),
             }
-        }
+        };
         crash_point!("persist_before_settle");
-        self.settle(keys, scripts, &batch).await?;
+        self.settle(keys, scripts, &batch, &due).await?;
         crash_point!("persist_after_settle");
         Ok(())
     }
@@ -241,12 +242,16 @@ impl PersistWorker {
         keys: &Keys,
         scripts: &StampedScripts,
         batch: &[RawEntry],
+        payments_due: &[OrderId],
     ) -> Result<(), RedisError> {
-        let mut args: Vec<Value> = Vec::with_capacity(batch.len() + 1);
+        let mut args: Vec<Value> = Vec::with_capacity(batch.len() + payments_due.len() + 2);
         args.push(GROUP.into());
+        args.push((payments_due.len() as i64).into());
+        args.extend(payments_due.iter().map(|order| Value::from(order.to_string())));
         args.extend(batch.iter().map(|entry| Value::from(entry.id.to_string())));
         let begun = Instant::now();
-        let all = vec![keys.meta.clone(), keys.log.clone(), keys.order_changes.clone()];
+        let all =
+            vec![keys.meta.clone(), keys.log.clone(), keys.order_changes.clone(), keys.payments.clone()];
         let settled = self.redis.run(scripts, Script::Settle, all, args).await;
         self.metrics.settled(settled.is_ok(), begun.elapsed());
         let (_, uncounted): (u64, u64) = settled?.convert()?;

@@ -9,6 +9,9 @@ use crate::partition::Partition;
 /// The consumer group of the persist workers.
 pub const GROUP: &str = "persist";
 
+/// The consumer group of the payment workers.
+pub const PAYMENT_GROUP: &str = "payment";
+
 /// The version of everything below and of what is stored there, the log's entries included: another one wherever the
 /// version before could not read what is written. Unlike versions do not mix: the keeper refuses.
 pub const LAYOUT: &str = "1";
@@ -23,6 +26,8 @@ pub struct Keys {
     pub log: Key,
     /// Shard channel: entry ids of orders whose state has changed in Postgres, separated by spaces.
     pub order_changes: Key,
+    /// Stream: orders that were persisted and are to be paid for, until a payment worker has read them. Only a hint.
+    pub payments: Key,
     partition: Partition,
 }
 
@@ -41,7 +46,13 @@ impl Keys {
     /// Those of `partition`.
     pub fn new(partition: Partition) -> Self {
         let key = |name: &str| Key::from(format!("{{{partition}}}:{name}"));
-        Self { meta: key("meta"), log: key("log"), order_changes: key("order-changes"), partition }
+        Self {
+            meta: key("meta"),
+            log: key("log"),
+            order_changes: key("order-changes"),
+            payments: key("payments"),
+            partition,
+        }
     }
 
     /// Those of one sale.
@@ -64,7 +75,15 @@ mod tests {
     fn all_keys_of_a_partition_share_its_hash_tag() {
         let keys = Keys::new(Partition::new(3));
         let sale = keys.sale(&"demo".parse().unwrap());
-        for key in [&keys.meta, &keys.log, &keys.order_changes, &sale.sale, &sale.buyers, &sale.causes] {
+        for key in [
+            &keys.meta,
+            &keys.log,
+            &keys.order_changes,
+            &keys.payments,
+            &sale.sale,
+            &sale.buyers,
+            &sale.causes,
+        ] {
             assert!(key.as_str().unwrap().starts_with("{p3}:"), "{key:?}");
         }
         assert_eq!(sale.buyers.as_str(), Some("{p3}:sale:demo:buyers"));

@@ -13,7 +13,7 @@ mod subscriber;
 pub use client::{Redis, RedisOptions, Reply};
 pub use clock::{RedisClock, server_time};
 pub use error::RedisError;
-pub use keys::{GROUP, Keys, LAYOUT, SaleKeys};
+pub use keys::{GROUP, Keys, LAYOUT, PAYMENT_GROUP, SaleKeys};
 pub use scripts::{KeeperScript, Script, ScriptTexts, StampedScripts};
 pub use session::{Held, ReplicaWait, Session};
 pub use session_pool::SessionPool;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Drift, InPostgres, InRedis, State, Status};
+use super::{Drift, InDatabase, InPostgres, InRedis, State, Status};
 
 /// Something that is not as it should be, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +34,9 @@ pub(super) fn find(status: &Status, lag_max: Duration) -> Vec<Attention> {
     }
     if let Some(error) = &status.postgres_error {
         say(None, format!("Postgres does not answer: {error}"));
+    }
+    if let Some(database) = &status.database {
+        in_database(database, lag_max).into_iter().for_each(|text| say(None, text));
     }
     for one in &status.partitions {
         let number = Some(one.partition);
@@ -68,6 +71,26 @@ pub(super) fn find(status: &Status, lag_max: Duration) -> Vec<Attention> {
             );
             say(number, text);
         }
+    }
+    found
+}
+
+fn in_database(database: &InDatabase, lag_max: Duration) -> Vec<String> {
+    let mut found = Vec::new();
+    let stuck = database.oldest_payment_ms.and_then(|age| u128::try_from(age).ok());
+    if let Some(age) = stuck.filter(|age| *age > lag_max.as_millis()) {
+        found.push(format!(
+            "{} payment(s) wait for an answer, the oldest for {} s: `doorbuster payment list`",
+            database.payments_open,
+            age / 1000
+        ));
+    }
+    if database.dead_deliveries > 0 {
+        let n = database.dead_deliveries;
+        found.push(format!(
+            "{n} webhook deliver{} given up: `doorbuster webhook dead`",
+            if n == 1 { "y was" } else { "ies were" }
+        ));
     }
     found
 }
@@ -196,6 +219,26 @@ mod tests {
             let found = found(change);
             assert!(found.len() == 1 && found[0].starts_with(expected), "{expected}: {found:?}");
         }
+    }
+
+    #[test]
+    fn what_concerns_no_partition_is_named_too() {
+        let mut status = healthy();
+        let well = InDatabase {
+            sales: 1,
+            sales_open: 1,
+            payments_open: 3,
+            oldest_payment_ms: Some(200),
+            dead_deliveries: 0,
+            in_redis: Vec::new(),
+        };
+        status.database = Some(well.clone());
+        assert_eq!(find(&status, Duration::from_secs(30)), []);
+        status.database = Some(InDatabase { oldest_payment_ms: Some(31_000), dead_deliveries: 1, ..well });
+        let found: Vec<_> = find(&status, Duration::from_secs(30)).iter().map(ToString::to_string).collect();
+        assert!(found[0].starts_with("3 payment(s) wait for an answer, the oldest for 31 s"), "{found:?}");
+        assert!(found[1].starts_with("1 webhook delivery was given up"), "{found:?}");
+        assert_eq!(found.len(), 2);
     }
 
     #[test]

@@ -55,6 +55,12 @@ pub struct InDatabase {
     pub sales: i64,
     /// Those of them whose window is open and that are not paused or closed.
     pub sales_open: i64,
+    /// Payments that somebody has to look at again.
+    pub payments_open: i64,
+    /// For how long the oldest of them stands as it does.
+    pub oldest_payment_ms: Option<i64>,
+    /// Deliveries to the outside that were given up.
+    pub dead_deliveries: i64,
     /// Sales whose keys Redis holds, the newest first.
     #[serde(skip)]
     pub in_redis: Vec<SaleId>,
@@ -65,7 +71,14 @@ pub(super) async fn ask(pool: &PgPool) -> Result<(InDatabase, Vec<(u8, InPostgre
     let db = pool.get().await?;
     let row = db.query_one(DATABASE, &[&SALES_MAX]).await?;
     let in_redis = row.get::<_, Vec<String>>(2).iter().filter_map(|sale| sale.parse().ok()).collect();
-    let database = InDatabase { sales: row.get(0), sales_open: row.get(1), in_redis };
+    let database = InDatabase {
+        sales: row.get(0),
+        sales_open: row.get(1),
+        payments_open: row.get(3),
+        oldest_payment_ms: row.get(4),
+        dead_deliveries: row.get(5),
+        in_redis,
+    };
     let rows = db.query(PARTITIONS, &[&PartitionLock::Keeper.class()]).await?;
     let each = rows.iter().filter_map(|row| {
         let keeper = row.get::<_, Option<i32>>(5).map(|pid| Keeper {

@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use super::client::{Answer, WebhookClient};
 use super::cloud_event::CloudEvent;
-use super::retry::RetryPolicy;
 use super::secret::WebhookSecret;
 use crate::metrics::WebhookMetrics;
 use crate::order_id::OrderId;
 use crate::postgres::{PgError, PgPool, within};
+use crate::retry::RetryPolicy;
 
 const TAKE_DUE: &str = include_str!("../../sql/webhooks/take_due.sql");
 /// Deliveries to one endpoint under way at once, in one process.

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::WebhookClient;
 use super::delivery::Target;
-use super::retry::RetryPolicy;
 use crate::metrics::WebhookMetrics;
 use crate::postgres::{PgError, PgPool, within};
+use crate::retry::RetryPolicy;
 
 const TELL_SALES: &str = include_str!("../../sql/webhooks/tell_sales.sql");
 const PRUNE: &str = include_str!("../../sql/webhooks/prune.sql");

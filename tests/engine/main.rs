@@ -16,6 +16,7 @@ mod metrics;
 mod older_postgres;
 mod opening;
 mod outcomes;
+mod paying;
 mod persisting;
 mod reading;
 mod rebuilding;

@@ -65,7 +65,7 @@ async fn an_older_postgres_is_made_whole_and_a_second_time_changes_nothing() {
     let done = replay(&world, LogRange::default(), false).await;
     assert_eq!(rehearsed, done, "the rehearsal said something else");
     assert_same(&world.rows().await, &wanted);
-    let applied = done.applied;
+    let applied = &done.applied;
     assert_eq!((applied.new_orders, applied.known_orders, applied.duplicates), (6, 3, 1));
     assert_eq!((applied.new_sales, applied.known_sales), (1, 1));
     assert_eq!((applied.new_ledger_rows, applied.known_ledger_rows), (2, 1));

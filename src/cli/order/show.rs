@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use crate::order_life::{OrderRecord, UnitsBack};
+use crate::order_life::{OrderPayment, OrderRecord, UnitsBack};
 
 pub(super) fn write(out: &mut impl Write, order: &OrderRecord) -> io::Result<()> {
     let reason = order.cancel_reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -33,12 +33,36 @@ pub(super) fn write(out: &mut impl Write, order: &OrderRecord) -> io::Result<()>
     if let Some(since) = order.refund_due_at {
         writeln!(out, "refund   due since {since}")?;
     }
+    if let Some(payment) = &order.payment {
+        write_payment(out, payment)?;
+    }
     for event in &order.events {
         writeln!(
             out,
             "{:<8} {} {} by {}: {}",
             event.sequence, event.at, event.state, event.actor, event.reason
         )?;
+    }
+    Ok(())
+}
+
+fn write_payment(out: &mut impl Write, payment: &OrderPayment) -> io::Result<()> {
+    write!(out, "payment  {}", payment.state)?;
+    if let (Some(amount), Some(currency)) = (payment.amount, &payment.currency) {
+        write!(out, ", {amount} {currency} (minor units)")?;
+    }
+    if let Some(reference) = payment.reference.as_deref().filter(|reference| !reference.is_empty()) {
+        write!(out, ", {reference} at the gateway")?;
+    }
+    if let Some(order) = payment.paid_as {
+        write!(out, ", charged as order {order}")?;
+    }
+    if let Some(order) = payment.moved_to {
+        write!(out, ", now of order {order}")?;
+    }
+    writeln!(out)?;
+    if let Some(error) = &payment.last_error {
+        writeln!(out, "         {error}")?;
     }
     Ok(())
 }

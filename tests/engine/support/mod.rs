@@ -7,6 +7,7 @@ pub mod event_stream;
 pub mod forwarder;
 pub mod http;
 pub mod life;
+pub mod payments;
 pub mod receiver;
 
 use std::os::unix::fs::PermissionsExt;

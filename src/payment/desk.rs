@@ -1,0 +1,270 @@
+//! The one door through which a payment moves: in one transaction with the step that its order takes.
+
+use std::time::Duration;
+
+use deadpool_postgres::Transaction;
+use uuid::Uuid;
+
+use super::error::PaymentError;
+use super::record::PaymentRecord;
+use super::rules::{Again, Alarm, News, Task, Verdict, task, verdict};
+use crate::faults::crash_point;
+use crate::order_id::OrderId;
+use crate::order_life::{LifeError, OrderOf, Told, step_in};
+use crate::postgres::{PgError, PgPool, within};
+use crate::retry::RetryPolicy;
+
+const LOCK_DUE: &str = include_str!("../../sql/payment/lock_due.sql");
+const LOCK_NEW: &str = include_str!("../../sql/payment/lock_new.sql");
+const LOCK_ORDER: &str = "SELECT FROM orders WHERE id = $1 FOR UPDATE";
+const LOCK_PAYMENT: &str = "SELECT FROM payments WHERE order_id = $1 FOR UPDATE";
+const ENSURE: &str = include_str!("../../sql/payment/ensure.sql");
+const FACTS: &str = include_str!("../../sql/payment/facts.sql");
+const BEGIN: &str = include_str!("../../sql/payment/begin.sql");
+const CONCLUDE: &str = include_str!("../../sql/payment/conclude.sql");
+const BRING: &str = include_str!("../../sql/payment/bring.sql");
+const NOTE: &str = include_str!("../../sql/payment/note.sql");
+const TAKEN_WEBHOOK: &str =
+    "INSERT INTO payment_webhooks (id, sent_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+const INCIDENT: &str =
+    "INSERT INTO incidents (kind, partition, subject, detail) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+
+/// Kept of what went wrong.
+const ERROR_CHARACTERS: usize = 300;
+/// Before a payment is looked at again at a Postgres that an opening has not brought up to date yet.
+const NOT_DRAINED_PAUSE: Duration = Duration::from_secs(1);
+
+/// The door to payments. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct PaymentDesk {
+    pool: PgPool,
+    limit: Duration,
+    /// How long somebody may work on a payment before he counts as lost.
+    lease: Duration,
+    retry: RetryPolicy,
+}
+
+/// Which payments are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted<'a> {
+    /// Those of orders that were just persisted.
+    New(&'a [Uuid]),
+    /// Whatever is due.
+    Due {
+        /// At most so many.
+        most: i64,
+        /// Whether the gateway can be asked.
+        asks_gateway: bool,
+    },
+}
+
+/// A payment that nobody else works on meanwhile.
+#[derive(Clone, Debug)]
+pub(super) struct TakenPayment {
+    pub task: Task,
+    pub record: PaymentRecord,
+}
+
+/// The signed name of a webhook.
+#[derive(Clone, Copy, Debug)]
+pub struct WebhookName<'a> {
+    /// `webhook-id`.
+    pub id: &'a str,
+    /// `webhook-timestamp`, in seconds since the Unix epoch.
+    pub sent_at: i64,
+}
+
+impl PaymentDesk {
+    /// Over a pool that was made with `timeout`; each operation, of a few statements, is given twice of it. `retry.give_up`
+    /// is how long a request to charge may be on its way.
+    pub fn new(pool: PgPool, timeout: Duration, lease: Duration, retry: RetryPolicy) -> Self {
+        Self { pool, limit: timeout * 2, lease, retry }
+    }
+
+    /// Takes payments to work on.
+    pub(super) async fn take(&self, wanted: Wanted<'_>) -> Result<Vec<TakenPayment>, PaymentError> {
+        within(self.limit, async {
+            let mut db = self.pool.get().await.map_err(PgError::from)?;
+            let tx = db.transaction().await?;
+            let rows = match wanted {
+                Wanted::New(orders) => tx.query(&tx.prepare_cached(LOCK_NEW).await?, &[&orders]).await?,
+                Wanted::Due { most, asks_gateway } => {
+                    tx.query(&tx.prepare_cached(LOCK_DUE).await?, &[&most, &asks_gateway]).await?
+                }
+            };
+            if rows.is_empty() {
+                return Ok(Vec::new());
+            }
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            let taken = self.read(&tx, &ids).await?;
+            let ids: Vec<Uuid> = taken.iter().map(|taken| taken.record.order.to_uuid()).collect();
+            let charged: Vec<bool> = taken.iter().map(|taken| taken.task == Task::Charge).collect();
+            let begin = tx.prepare_cached(BEGIN).await?;
+            tx.execute(&begin, &[&ids, &charged, &self.lease.as_secs_f64()]).await?;
+            tx.commit().await?;
+            Ok(taken)
+        })
+        .await
+    }
+
+    /// What can be read of these; what cannot is said, and holds nobody up.
+    async fn read(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<TakenPayment>, PaymentError> {
+        let facts = tx.prepare_cached(FACTS).await?;
+        let rows = tx.query(&facts, &[&ids, &self.retry.give_up.as_secs_f64()]).await?;
+        let mut taken = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match PaymentRecord::read(row) {
+                // A step that is taken there could be one that was taken long ago: nobody is asked to pay for that.
+                Ok(record) if record.bought.is_some() && !record.is_drained => {
+                    let later = "UPDATE payments SET next_at = clock_timestamp() + make_interval(secs => $2) WHERE order_id = $1";
+                    tx.execute(later, &[&record.order.to_uuid(), &NOT_DRAINED_PAUSE.as_secs_f64()]).await?;
+                }
+                Ok(record) => taken.push(TakenPayment { task: task(&record.facts), record }),
+                Err(error) => tracing::error!(%error, "a payment is left alone"),
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Writes what was heard of the payment of `order`, and takes the step that follows for it.
+    ///
+    /// # Errors
+    /// [`PaymentError`].
+    pub async fn conclude(
+        &self,
+        order: OrderId,
+        news: &News,
+        actor: &str,
+        webhook: Option<WebhookName<'_>>,
+    ) -> Result<Verdict, PaymentError> {
+        within(self.limit, async {
+            let mut db = self.pool.get().await.map_err(PgError::from)?;
+            let tx = db.transaction().await?;
+            let verdict = self.conclude_in(&tx, order, news, actor).await?;
+            if let Some(name) = webhook
+                && tx.execute(TAKEN_WEBHOOK, &[&name.id, &name.sent_at]).await? == 0
+            {
+                return Err(PaymentError::Replayed);
+            }
+            crash_point!("payment_before_commit");
+            tx.commit().await?;
+            tracing::info!(%order, payment = %verdict.payment, step = ?verdict.step, actor, "a payment was looked at");
+            Ok(verdict)
+        })
+        .await
+    }
+
+    async fn conclude_in(
+        &self,
+        tx: &Transaction<'_>,
+        order: OrderId,
+        news: &News,
+        actor: &str,
+    ) -> Result<Verdict, PaymentError> {
+        let id = order.to_uuid();
+        // The order first, as whoever cancels it does.
+        for statement in [LOCK_ORDER, ENSURE, LOCK_PAYMENT] {
+            let statement = tx.prepare_cached(statement).await?;
+            tx.execute(&statement, &[&id]).await?;
+        }
+        let facts = tx.prepare_cached(FACTS).await?;
+        let row = tx.query_opt(&facts, &[&vec![id], &self.retry.give_up.as_secs_f64()]).await?;
+        let record = PaymentRecord::read(&row.ok_or(PaymentError::None(order))?)?;
+        if record.bought.is_some() && !record.is_drained {
+            return Err(LifeError::NotDrained(order.partition()).into());
+        }
+        let verdict = verdict(&record.facts, news);
+        let words = verdict.note.as_deref();
+        match (verdict.step, words) {
+            (Some(step), words) => {
+                let told = Told { actor, reason: words.unwrap_or("payment") };
+                step_in(tx, order, OrderOf::Anyone, step, told).await?;
+            }
+            (None, Some(words)) => {
+                let note = tx.prepare_cached(NOTE).await?;
+                tx.execute(&note, &[&id, &actor, &words]).await?;
+            }
+            (None, None) => {}
+        }
+        if let Some(alarm) = verdict.alarm {
+            raise(tx, alarm, order, news).await?;
+        }
+        self.write(tx, &record, news, &verdict).await?;
+        Ok(verdict)
+    }
+
+    async fn write(
+        &self,
+        tx: &Transaction<'_>,
+        record: &PaymentRecord,
+        news: &News,
+        verdict: &Verdict,
+    ) -> Result<(), PaymentError> {
+        let id = record.order.to_uuid();
+        let pause = match verdict.again {
+            Again::Never => None,
+            Again::Now => Some(Duration::ZERO),
+            Again::Later => Some(self.pause(record.attempts)),
+        };
+        let (sum, reference) = match news {
+            News::Paid { sum, reference } => (Some(sum), Some(reference.as_str())),
+            _ => (None, None),
+        };
+        let (amount, currency) = (sum.map(|sum| sum.amount), sum.map(|sum| sum.currency.as_str()));
+        let error: Option<String> = match news {
+            News::NoAnswer(why) | News::NotAsked(why) | News::RefundRefused(why) => {
+                Some(why.chars().filter(|c| *c != '\0').take(ERROR_CHARACTERS).collect())
+            }
+            News::Undecided => Some("the gateway has not decided".into()),
+            _ => None,
+        };
+        let moved_to = match news {
+            News::Reclaimed(other) if verdict.payment == super::PaymentState::Moved => Some(other.to_uuid()),
+            _ => None,
+        };
+        let conclude = tx.prepare_cached(CONCLUDE).await?;
+        let seconds = pause.map(|pause| pause.as_secs_f64());
+        let state = verdict.payment.as_str();
+        tx.execute(&conclude, &[&id, &state, &seconds, &amount, &currency, &reference, &error, &moved_to])
+            .await?;
+        if let Some(other) = moved_to {
+            let bring = tx.prepare_cached(BRING).await?;
+            tx.execute(&bring, &[&id, &other]).await?;
+        }
+        Ok(())
+    }
+
+    fn pause(&self, attempts: u32) -> Duration {
+        let policy = RetryPolicy { give_up: Duration::MAX, ..self.retry };
+        policy.pause(attempts, Duration::ZERO, None, fastrand::f64()).unwrap_or(policy.pause_min)
+    }
+
+    /// Forgets webhooks that nobody can send again, since their time is over.
+    ///
+    /// # Errors
+    /// [`PaymentError`].
+    pub async fn forget_webhooks(&self, older_than: Duration) -> Result<(), PaymentError> {
+        within(self.limit, async {
+            let db = self.pool.get().await.map_err(PgError::from)?;
+            let forget = "DELETE FROM payment_webhooks WHERE received_at < now() - make_interval(secs => $1)";
+            db.execute(forget, &[&older_than.as_secs_f64()]).await?;
+            Ok(())
+        })
+        .await
+    }
+}
+
+async fn raise(tx: &Transaction<'_>, alarm: Alarm, order: OrderId, news: &News) -> Result<(), PaymentError> {
+    let (kind, partition) = (alarm.kind(), order.partition().to_sql());
+    let detail = match news {
+        News::Paid { sum, reference } => {
+            format!("the gateway took {} {} (reference {reference})", sum.amount, sum.currency)
+        }
+        News::Declined(why) => format!("the gateway says declined: {why}"),
+        News::RefundRefused(why) => format!("the gateway does not pay back: {why}"),
+        news => format!("{news:?}"),
+    };
+    tracing::error!(kind, %order, detail, "incident");
+    tx.execute(INCIDENT, &[&kind, &partition, &order.to_string(), &detail]).await?;
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Units for money that came after its order had lost them: a claim like any other, under a key of our own.
+
+use super::record::{Bought, late_key};
+use super::rules::News;
+use crate::buyer::BuyerId;
+use crate::catalogue::SaleId;
+use crate::claim::{Claim, ClaimError, Decider, Decision, IdempotencyKey};
+use crate::gate::Gate;
+use crate::order_id::OrderId;
+use crate::postgres::{PgError, PgPool};
+
+/// Of a sale whose Redis keys are gone, whether the units were claimed again before.
+const CLAIMED: &str = "SELECT id FROM orders WHERE buyer = $1 AND sale_id = $2 AND idem_key = $3";
+
+/// Claims what `order` was of. Asked again it finds the same order.
+pub(super) async fn reclaim(
+    claims: &Decider,
+    gate: &Gate,
+    pool: &PgPool,
+    order: OrderId,
+    bought: &Bought,
+    backlog_max: u64,
+) -> Result<News, ReclaimError> {
+    let claim = claim_of(order, bought).ok_or_else(|| ReclaimError::Unreadable(order))?;
+    let scripts = gate.open().ok_or(ClaimError::Fenced)?;
+    let decision = claims.decide_alone(&scripts, &claim, backlog_max).await?;
+    Ok(match decision {
+        Decision::Accepted(id) | Decision::Duplicate(id) => News::Reclaimed(id),
+        Decision::Absent => {
+            let db = pool.get().await.map_err(PgError::from)?;
+            let key = late_key(order);
+            let row =
+                db.query_opt(CLAIMED, &[&bought.buyer, &bought.sale, &key]).await.map_err(PgError::from)?;
+            match row {
+                Some(row) => News::Reclaimed(OrderId::from_uuid(row.get(0))),
+                None => News::NoUnits("its sale is over"),
+            }
+        }
+        Decision::SoldOut(_) | Decision::Insufficient { .. } => News::NoUnits("its units are sold"),
+        Decision::LimitReached(_) => News::NoUnits("its buyer has as many as he may"),
+        Decision::Closed | Decision::Paused | Decision::NotYetOpen { .. } => {
+            News::NoUnits("its sale does not sell now")
+        }
+        Decision::BacklogFull => return Err(ClaimError::Overloaded.into()),
+        Decision::KeyReused | Decision::OverRate => return Err(ReclaimError::Unreadable(order)),
+    })
+}
+
+fn claim_of(order: OrderId, bought: &Bought) -> Option<Claim> {
+    let sale: SaleId = bought.sale.parse().ok()?;
+    let buyer = BuyerId::parse(bought.buyer.as_bytes()).ok()?;
+    let key = IdempotencyKey::from_content(&late_key(order)).ok()?;
+    Some(Claim::new(sale, buyer, key, bought.lines.clone()))
+}
+
+/// Why units were not claimed again: it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReclaimError {
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    #[error("order {0} cannot be claimed again by this version")]
+    Unreadable(OrderId),
+    #[error(transparent)]
+    Postgres(#[from] PgError),
+}

@@ -1,0 +1,100 @@
+//! A payment as it is stored, with what is known of its order.
+
+use tokio_postgres::Row;
+
+use super::PaymentError;
+use super::rules::{PaidOrder, PaymentFacts, Sum};
+use crate::catalogue::Sku;
+use crate::log::Lines;
+use crate::order_id::OrderId;
+
+/// Keys with this beginning are ours: a client's are refused.
+const LATE_KEY: &str = crate::claim::RESERVED_KEYS;
+
+/// The idempotency key under which the units of a paid order are claimed again: always the same, so that they are claimed
+/// once.
+pub(super) fn late_key(order: OrderId) -> String {
+    format!("{LATE_KEY}paid-late:{order}")
+}
+
+/// A payment with its order.
+#[derive(Clone, Debug)]
+pub(super) struct PaymentRecord {
+    pub order: OrderId,
+    pub facts: PaymentFacts,
+    /// Rounds since it is in this state.
+    pub attempts: u32,
+    /// Under which the gateway knows the charge.
+    pub charged_as: OrderId,
+    pub bought: Option<Bought>,
+    /// Whether this Postgres has all that was persisted anywhere.
+    pub is_drained: bool,
+}
+
+/// What a stored order is of.
+#[derive(Clone, Debug)]
+pub(super) struct Bought {
+    pub sale: String,
+    pub buyer: String,
+    pub key: String,
+    pub lines: Lines,
+}
+
+#[derive(serde::Deserialize)]
+struct Line {
+    sku: String,
+    quantity: u32,
+}
+
+impl PaymentRecord {
+    /// Of a row of `sql/payment/facts.sql`.
+    pub fn read(row: &Row) -> Result<Self, PaymentError> {
+        let order = OrderId::from_uuid(row.get("order_id"));
+        let unreadable = |error: &dyn std::fmt::Display| PaymentError::Unreadable(order, error.to_string());
+        let stored = match row.get::<_, Option<&str>>("order_state") {
+            None => None,
+            Some(state) => Some(PaidOrder {
+                state: state.parse().map_err(|error| unreadable(&error))?,
+                cancel_reason: match row.get::<_, Option<&str>>("cancel_reason") {
+                    Some(word) => Some(word.parse().map_err(|error| unreadable(&error))?),
+                    None => None,
+                },
+                hold_is_over: row.get::<_, Option<bool>>("hold_is_over").unwrap_or(true),
+            }),
+        };
+        let bought = match row.get::<_, Option<String>>("sale_id") {
+            None => None,
+            Some(sale) => {
+                let lines: Vec<Line> = match row.get::<_, Option<serde_json::Value>>("lines") {
+                    Some(lines) => serde_json::from_value(lines).map_err(|error| unreadable(&error))?,
+                    None => Vec::new(),
+                };
+                let lines = lines.into_iter().map(|line| Ok((line.sku.parse::<Sku>()?, line.quantity)));
+                let lines: Result<Lines, <Sku as std::str::FromStr>::Err> = lines.collect();
+                Some(Bought {
+                    sale,
+                    buyer: row.get("buyer"),
+                    key: row.get("idem_key"),
+                    lines: lines.map_err(|error| unreadable(&error))?,
+                })
+            }
+        };
+        let cost = row.get::<_, Option<i64>>("cost").zip(row.get::<_, Option<String>>("currency"));
+        let facts = PaymentFacts {
+            payment: row.get::<_, &str>("state").parse().map_err(|error| unreadable(&error))?,
+            order: stored,
+            cost: cost.map(|(amount, currency)| Sum { amount, currency }),
+            is_made_from_late: bought.as_ref().is_some_and(|bought| bought.key.starts_with(LATE_KEY)),
+            is_parked: row.get("is_parked"),
+            no_charge_on_its_way: row.get("no_charge_on_its_way"),
+        };
+        Ok(Self {
+            order,
+            facts,
+            attempts: row.get::<_, i32>("attempts").unsigned_abs(),
+            charged_as: OrderId::from_uuid(row.get("charged_as")),
+            bought,
+            is_drained: row.get("is_drained"),
+        })
+    }
+}

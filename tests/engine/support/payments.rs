@@ -1,0 +1,204 @@
+//! Payment workers with a gateway that does what a test says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use doorbuster::claim::Decider;
+use doorbuster::gate::Gate;
+use doorbuster::metrics::Metrics;
+use doorbuster::order_id::OrderId;
+use doorbuster::partition::Partitions;
+use doorbuster::payment::{
+    Charge, ChargeState, Gateway, GatewayError, PaymentDesk, PaymentOptions, PaymentWorker,
+};
+use doorbuster::postgres::connect_pool;
+use doorbuster::redis::{Redis, RedisOptions};
+use doorbuster::retry::RetryPolicy;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::World;
+
+/// What the gateway does with a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    Pays,
+    Declines,
+    /// Takes this sum, whatever was asked for.
+    PaysOnly(i64),
+    /// Takes the money, and gives no answer.
+    PaysInSilence,
+    /// Does nothing, and gives no answer.
+    Loses,
+    /// Cannot be reached.
+    IsDown,
+    /// Has not decided.
+    Ponders,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    pub charges: HashMap<OrderId, ChargeState>,
+    /// Requests to charge, also repeated ones.
+    pub asked: HashMap<OrderId, u32>,
+    pub refunds: HashMap<OrderId, u32>,
+}
+
+#[derive(Debug)]
+pub struct ScriptedGateway {
+    conduct: Mutex<Conduct>,
+    pub books: Mutex<Books>,
+}
+
+impl ScriptedGateway {
+    pub fn new(conduct: Conduct) -> Arc<Self> {
+        Arc::new(Self { conduct: Mutex::new(conduct), books: Mutex::default() })
+    }
+
+    pub fn conducts(&self, conduct: Conduct) {
+        *self.conduct.lock().unwrap() = conduct;
+    }
+
+    fn conduct(&self) -> Conduct {
+        *self.conduct.lock().unwrap()
+    }
+
+    pub fn books(&self) -> Books {
+        self.books.lock().unwrap().clone()
+    }
+
+    fn silence<T>() -> Result<T, GatewayError> {
+        Err(GatewayError::Unknown("no answer".into()))
+    }
+
+    fn down<T>() -> Result<T, GatewayError> {
+        Err(GatewayError::NotAsked("nobody listens".into()))
+    }
+}
+
+impl Gateway for ScriptedGateway {
+    async fn charge(&self, charge: &Charge) -> Result<ChargeState, GatewayError> {
+        let conduct = self.conduct();
+        let mut books = self.books.lock().unwrap();
+        *books.asked.entry(charge.order).or_default() += 1;
+        let paid = |amount| ChargeState::Paid {
+            amount,
+            currency: charge.currency.clone(),
+            reference: format!("ref-{}", charge.order),
+        };
+        let decided = match conduct {
+            Conduct::Pays | Conduct::PaysInSilence => paid(charge.amount),
+            Conduct::PaysOnly(amount) => paid(amount),
+            Conduct::Declines => ChargeState::Declined { reason: "no cover".into() },
+            Conduct::Loses => return Self::silence(),
+            Conduct::IsDown => return Self::down(),
+            Conduct::Ponders => return Ok(ChargeState::Undecided),
+        };
+        let state = books.charges.entry(charge.order).or_insert(decided).clone();
+        if conduct == Conduct::PaysInSilence { Self::silence() } else { Ok(state) }
+    }
+
+    async fn look_up(&self, order: OrderId) -> Result<Option<ChargeState>, GatewayError> {
+        match self.conduct() {
+            Conduct::IsDown => Self::down(),
+            Conduct::Loses | Conduct::PaysInSilence => Self::silence(),
+            Conduct::Ponders => Ok(Some(ChargeState::Undecided)),
+            _ => Ok(self.books.lock().unwrap().charges.get(&order).cloned()),
+        }
+    }
+
+    async fn refund(&self, order: OrderId) -> Result<(), GatewayError> {
+        match self.conduct() {
+            Conduct::IsDown => Self::down(),
+            Conduct::Loses => Self::silence(),
+            _ => {
+                let mut books = self.books.lock().unwrap();
+                match books.charges.get(&order) {
+                    Some(ChargeState::Paid { .. }) => {
+                        *books.refunds.entry(order).or_default() += 1;
+                        Ok(())
+                    }
+                    _ => Err(GatewayError::Refused("nothing was paid".into())),
+                }
+            }
+        }
+    }
+}
+
+/// A running worker.
+pub struct Running {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// As a process that dies: nothing is finished.
+    pub async fn kill(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+impl World {
+    pub fn payment_desk(&self, lease: Duration) -> PaymentDesk {
+        let pool = connect_pool(&self.postgres_url, 8, Duration::from_secs(10)).unwrap();
+        let retry = RetryPolicy { pause_min: Duration::from_millis(100), give_up: Duration::from_secs(2) };
+        PaymentDesk::new(pool, Duration::from_secs(10), lease, retry)
+    }
+
+    /// Starts a worker. What one that is lost had in hand is free after three seconds.
+    pub fn payments(&self, gateway: &Arc<ScriptedGateway>) -> Running {
+        let redis = RedisOptions {
+            url: self.settings.redis_url.expose().to_owned(),
+            timeout: Duration::from_secs(5),
+            queue_max: 1_000,
+        };
+        let connection = Redis::connect(&redis).unwrap();
+        let partitions = Partitions::new(self.settings.partitions).unwrap();
+        let worker = PaymentWorker {
+            desk: self.payment_desk(Duration::from_secs(3)),
+            gateway: gateway.clone(),
+            claims: Decider::from(connection.clone()),
+            pool: connect_pool(&self.postgres_url, 4, Duration::from_secs(10)).unwrap(),
+            gates: partitions.all().map(|partition| Gate::watch(connection.clone(), partition)).collect(),
+            redis,
+            options: PaymentOptions {
+                asks_gateway: true,
+                at_once: 16,
+                poll: Duration::from_millis(100),
+                backlog_max: 1_000_000,
+                webhooks_kept: Duration::from_secs(600),
+            },
+            metrics: Metrics::new().payments.clone(),
+        };
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(worker.run(stop.clone()));
+        Running { stop, task }
+    }
+
+    /// How the payment of an order stands.
+    pub async fn payment_of(&self, order: OrderId) -> String {
+        let row =
+            self.db.query_one("SELECT state FROM payments WHERE order_id = $1", &[&order.to_uuid()]).await;
+        row.unwrap().get(0)
+    }
+
+    pub async fn until_payment(&self, order: OrderId, state: &str) {
+        self.until(&format!("the payment of {order} is {state}"), || async {
+            self.payment_of(order).await == state
+        })
+        .await;
+    }
+
+    /// Its steps and what else happened to it: the state after each, and by whom.
+    pub async fn history_of(&self, order: OrderId) -> Vec<(String, String)> {
+        let events = self.orders().read(order).await.unwrap().events;
+        events.into_iter().map(|event| (event.state, event.actor)).collect()
+    }
+}
