@@ -94,7 +94,7 @@ impl fmt::Display for Welcome {
                  -H 'Content-Type: application/json' -d '{{\"items\":[{{\"sku\":\"{SKU}\",\"quantity\":1}}]}}'"
             );
             let location = format!("$(curl -s -o /dev/null -w '%header{{location}}' {claim})");
-            let watch = format!("curl -N {as_buyer} \"http://{api}{location}/events\"");
+            let watch = format!("curl -sSN {as_buyer} \"http://{api}{location}/events\"");
             section(f, "Buy a shirt and watch its order until it is paid:", &watch)?;
             section(f, "Buy another:", &format!("curl -i {claim}"))?;
             section(
