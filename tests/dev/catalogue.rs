@@ -30,7 +30,7 @@ fn an_operator_works_on_the_command_line_while_it_sells() {
     let list = said(&mut sale(&["list"]));
     assert!(list.contains("demo") && list.contains("night"), "{list}");
 
-    let line = dev.line("Buy a shirt").replace("/demo/", "/night/");
+    let line = dev.line("Buy another").replace("/demo/", "/night/");
     buy(&line);
     assert_eq!(said(&mut sale(&["pause", "night"])), "sale night: paused\n");
     let answer = claim(&line);
@@ -100,7 +100,7 @@ fn the_admin_api_is_guarded_and_changes_what_is_sold() {
         (status, &created["applied"], &created["sale"]["status"]),
         (201, &json!(true), &json!("open"))
     );
-    let line = dev.line("Buy a shirt").replace("/demo/", "/caps/").replace("TEE-RED", "CAP");
+    let line = dev.line("Buy another").replace("/demo/", "/caps/").replace("TEE-RED", "CAP");
     buy(&line);
     let answer = claim(&line);
     assert!(answer.contains("/problems/limit-reached"), "{answer}");

@@ -29,7 +29,7 @@ async fn nodes_come_and_go_on_servers_that_stay() {
         "Ctrl-C stops everything",
     );
     assert_eq!((dev.address("Redis"), dev.address("Postgres")), (&*redis.url(), &*postgres.url("shop")));
-    buy(dev.line("Buy a shirt"));
+    buy(dev.line("Buy another"));
     let (status, rest) = dev.end(Signal::SIGINT);
     assert!(status.success() && rest.contains("external servers go on"), "{rest}");
 

@@ -2,11 +2,11 @@ use std::os::unix::process::ExitStatusExt;
 
 use nix::sys::signal::Signal;
 
-use crate::process::{Running, buy, is_used, shell, tempdir, wait_until};
+use crate::process::{Running, buy, is_used, shell, tempdir, wait_until, watch};
 
 /// Pastes the printed lines; the id of the order.
 fn order(dev: &Running) -> String {
-    let answer = buy(dev.line("Buy a shirt"));
+    let answer = buy(dev.line("Buy another"));
     let location = answer.lines().find_map(|line| line.strip_prefix("location: /v1/orders/"));
     location.expect(&answer).trim().to_owned()
 }
@@ -23,6 +23,42 @@ async fn states(dev: &Running) -> Vec<String> {
     tokio::spawn(connection);
     let rows = client.query("SELECT state FROM orders", &[]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// The states that the line tells of, which buys and watches.
+fn watched(dev: &Running) -> Vec<String> {
+    let events = watch(dev.line("Buy a shirt and watch"));
+    let data = events.lines().filter_map(|line| line.strip_prefix("data: "));
+    let states = data.map(|data| serde_json::from_str::<serde_json::Value>(data).unwrap()["state"].clone());
+    states.map(|state| state.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_newcomer_watches_the_stand_in_take_the_payment_or_not() {
+    let dir = tempdir();
+    let dev = Running::dev(dir.path());
+    // It may be stored before somebody watches.
+    let seen = watched(&dev);
+    assert!(seen.ends_with(&["pending".to_owned(), "confirmed".to_owned()]), "{seen:?}");
+    let gateway = dev.address("Gateway");
+    let charges = || -> serde_json::Value {
+        serde_json::from_str(&shell(&format!("curl -s {gateway}/sandbox/charges"))).unwrap()
+    };
+    let first = &charges()["charges"][0];
+    assert_eq!((&first["status"], &first["amount"]), (&"paid".into(), &1999.into()));
+    wait_until("the node has taken the webhook", || charges()["charges"][0]["is_told"] == true);
+
+    assert!(shell(&format!("{} 2>/dev/null", dev.line("Have every payment declined"))).contains("1.0"));
+    let seen = watched(&dev);
+    assert!(seen.ends_with(&["pending".to_owned(), "cancelled".to_owned()]), "{seen:?}");
+    assert_eq!(dev.end(Signal::SIGINT).0.code(), Some(0));
+
+    let dev = Running::dev(dir.path());
+    let gateway = dev.address("Gateway");
+    let known: serde_json::Value =
+        serde_json::from_str(&shell(&format!("curl -s {gateway}/sandbox/charges"))).unwrap();
+    assert_eq!(known["charges"].as_array().unwrap().len(), 2, "{known}");
+    assert_eq!(dev.end(Signal::SIGINT).0.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,14 +47,22 @@ pub fn shell(line: &str) -> String {
 /// What a claim is answered, by the line that is printed for a newcomer to paste. As a client does, it repeats the same
 /// request with the same key while the node says that it does not know: on a busy machine it may be right.
 pub fn claim(line: &str) -> String {
+    repeat(line, |answer| !answer.starts_with("HTTP/1.1 503") && !answer.is_empty())
+}
+
+/// The events of an order, by the line that claims and watches it.
+pub fn watch(line: &str) -> String {
+    repeat(line, |answer| answer.contains("event: order"))
+}
+
+fn repeat(line: &str, is_answered: impl Fn(&str) -> bool) -> String {
     const NEW_KEY: &str = "$(date +%s%N)";
     assert!(line.contains(NEW_KEY), "{line}");
     let line = line.replace(NEW_KEY, shell(&format!("echo {NEW_KEY}")).trim()) + " 2>/dev/null";
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = shell(&line);
-        let is_open = answer.starts_with("HTTP/1.1 503") || answer.is_empty();
-        if !is_open || Instant::now() > deadline {
+        if is_answered(&answer) || Instant::now() > deadline {
             return answer;
         }
         eprintln!("{answer}\nagain, with the same key");

@@ -6,9 +6,9 @@ use crate::process::{doorbuster, refused, said};
 fn the_effective_settings_are_shown_with_their_origin_and_without_secrets() {
     let mut config = doorbuster();
     config.args(["config", "--json", "--partitions", "4"]);
-    config.env("DOORBUSTER_POSTGRES_URL", "postgres://u:hunter2@db/shop");
+    config.env("DOORBUSTER_POSTGRES_URL", "postgres://u:hushhush@db/shop");
     let shown = said(&mut config);
-    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(!shown.contains("hushhush"), "{shown}");
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(
         (&shown["partitions"]["value"], &shown["partitions"]["source"]),

@@ -77,7 +77,7 @@ pub async fn sandbox(rates: Rates) -> Sandbox {
 pub fn order(n: u64) -> OrderId {
     let entry: EntryId = format!("1700000000000-{n}").parse().unwrap();
     let partition = Partitions::new(1).unwrap().all().next().unwrap();
-    OrderId::new(entry, partition, "0000000A".parse::<Mark>().unwrap())
+    OrderId::new(entry, partition, "0000000B".parse::<Mark>().unwrap())
 }
 
 pub fn charge_of(order: OrderId) -> Charge {

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use crate::catalogue::{FieldError, StoreError};
+use crate::payment::SandboxError;
 use crate::postgres::PgError;
 use crate::servers::ServersError;
+use crate::webhooks::SecretError;
 
 /// `doorbuster dev` cannot start, or not go on.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,12 @@ pub enum DevError {
     /// The way to Postgres.
     #[error(transparent)]
     Postgres(#[from] PgError),
+    /// The stand-in for a payment gateway.
+    #[error("the stand-in payment gateway cannot start: {0}")]
+    Sandbox(#[from] SandboxError),
+    /// What signs its webhooks.
+    #[error("payment_webhook_secret: {0}")]
+    WebhookSecret(#[from] SecretError),
     /// The demo sale cannot be made.
     #[error("the demo sale cannot be made: {0}")]
     Store(#[from] StoreError),

@@ -2,6 +2,7 @@
 
 mod demo_sale;
 mod error;
+mod gateway;
 mod opening;
 mod servers;
 mod settings;
@@ -14,10 +15,11 @@ use clap::Args;
 
 pub use error::DevError;
 
+use self::gateway::DevGateway;
 use self::opening::EarlierEpochs;
 use self::servers::Servers;
 use self::settings::DevSettings;
-use self::welcome::Welcome;
+use self::welcome::{Welcome, reachable};
 use super::CliError;
 use super::runtime::block_on;
 use super::stop_signals::StopSignals;
@@ -29,7 +31,7 @@ use crate::telemetry;
 #[derive(Debug, Args)]
 #[command(
     long_about = "Start everything on this machine: a private Redis and a private Postgres with durable\n\
-    settings, every role in one process, and a demo sale. Prints how to buy, then runs until\n\
+    settings, every role in one process, a stand-in payment gateway and a demo sale. Prints how to buy, then runs until\n\
     Ctrl-C, which stops all of it. The next start finds the data again."
 )]
 pub(super) struct DevCommand {
@@ -51,7 +53,13 @@ impl DevCommand {
             let Some(servers) = signals.unless_signalled(start).await else { return Ok(()) };
             let servers = servers?;
             servers.set_urls(&mut dev.settings)?;
-            match run_node(&dev, &servers, &mut signals).await {
+            let gateway = DevGateway::start(&mut dev.settings, servers.data_dir()).await?;
+            let ran = run_node(&dev, &servers, gateway.as_ref(), &mut signals).await;
+            // After the node, which finishes the payments in hand.
+            if let Some(gateway) = gateway {
+                gateway.stop().await;
+            }
+            match ran {
                 // At once: dropping the servers ends them.
                 Err(CliError::EndedAtOnce) => Err(CliError::EndedAtOnce),
                 outcome => outcome.and(stop_servers(servers, &mut signals).await),
@@ -61,18 +69,26 @@ impl DevCommand {
 }
 
 /// Runs every role until a signal, or until something is wrong.
-async fn run_node(dev: &DevSettings, servers: &Servers, signals: &mut StopSignals) -> Result<(), CliError> {
+async fn run_node(
+    dev: &DevSettings,
+    servers: &Servers,
+    gateway: Option<&DevGateway>,
+    signals: &mut StopSignals,
+) -> Result<(), CliError> {
     let start = async {
         let earlier = EarlierEpochs::read(&dev.settings).await?;
         Ok::<_, CliError>((Node::start(&dev.settings).await?, earlier))
     };
     let Some(started) = signals.unless_signalled(start).await else { return Ok(()) };
     let (node, earlier) = started?;
+    if let (Some(gateway), Some(api)) = (gateway, node.api) {
+        gateway.tell(reachable(api))?;
+    }
     let outcome = match signals.unless_signalled(open(&node, dev, servers, earlier)).await {
         None => Ok(()),
         Some(Err(error)) => Err(error.into()),
         Some(Ok(note)) => {
-            let shown = say(Welcome::new(&node, dev, servers, note));
+            let shown = say(Welcome::new(&node, dev, servers, gateway, note));
             if shown.is_ok() {
                 signals.next().await;
             }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::gateway::DevGateway;
 use super::servers::Servers;
 use super::settings::DevSettings;
 use crate::config::Secret;
@@ -20,6 +21,7 @@ pub(super) struct Welcome {
     api: Option<SocketAddr>,
     admin: Option<(SocketAddr, String)>,
     metrics: Option<SocketAddr>,
+    gateway: Option<String>,
     redis_url: String,
     postgres_url: String,
     data_dir: Option<PathBuf>,
@@ -29,7 +31,13 @@ pub(super) struct Welcome {
 }
 
 impl Welcome {
-    pub(super) fn new(node: &Node, dev: &DevSettings, servers: &Servers, note: Option<String>) -> Self {
+    pub(super) fn new(
+        node: &Node,
+        dev: &DevSettings,
+        servers: &Servers,
+        gateway: Option<&DevGateway>,
+        note: Option<String>,
+    ) -> Self {
         let settings = &dev.settings;
         let token = match &settings.admin_token {
             Some(token) if dev.token_is_public => Secret::expose(token).to_owned(),
@@ -45,6 +53,7 @@ impl Welcome {
             api: node.api.map(reachable),
             admin: node.admin.map(|admin| (reachable(admin), token)),
             metrics: node.metrics.map(reachable),
+            gateway: gateway.map(DevGateway::url),
             redis_url: shown(&settings.redis_url, settings.redis_url.expose()),
             look: look_line(&postgres_url, is_on_path("psql")),
             postgres_url,
@@ -70,6 +79,9 @@ impl fmt::Display for Welcome {
         if let Some(metrics) = self.metrics {
             writeln!(f, "  Metrics    http://{metrics}/metrics")?;
         }
+        if let Some(gateway) = &self.gateway {
+            writeln!(f, "  Gateway    {gateway}  (a stand-in: it takes no money)")?;
+        }
         writeln!(f, "  Redis      {}", self.redis_url)?;
         writeln!(f, "  Postgres   {}", self.postgres_url)?;
         if let Some(dir) = &self.data_dir {
@@ -77,11 +89,14 @@ impl fmt::Display for Welcome {
         }
         let as_buyer = format!("-H '{}: {BUYER}'", self.buyer_header);
         if let Some(api) = self.api {
-            let buy = format!(
-                "curl -i http://{api}/v1/sales/{SALE}/orders {as_buyer} -H \"Idempotency-Key: $(date +%s%N)\" \
+            let claim = format!(
+                "http://{api}/v1/sales/{SALE}/orders {as_buyer} -H \"Idempotency-Key: $(date +%s%N)\" \
                  -H 'Content-Type: application/json' -d '{{\"items\":[{{\"sku\":\"{SKU}\",\"quantity\":1}}]}}'"
             );
-            section(f, "Buy a shirt:", &buy)?;
+            let location = format!("$(curl -s -o /dev/null -w '%header{{location}}' {claim})");
+            let watch = format!("curl -sSN {as_buyer} \"http://{api}{location}/events\"");
+            section(f, "Buy a shirt and watch its order until it is paid:", &watch)?;
+            section(f, "Buy another:", &format!("curl -i {claim}"))?;
             section(
                 f,
                 "Follow the order, with the ID of the answer's Location:",
@@ -92,6 +107,10 @@ impl fmt::Display for Welcome {
                 "Every order of this buyer:",
                 &format!("curl -s {as_buyer} http://{api}/v1/buyers/me/orders"),
             )?;
+        }
+        if let Some(gateway) = &self.gateway {
+            let decline = format!("curl -X PUT {gateway}/sandbox -d '{{\"decline_rate\":1}}'");
+            section(f, "Have every payment declined, then buy again:", &decline)?;
         }
         section(f, "See it in Postgres:", &self.look)?;
         if let Some((admin, token)) = &self.admin {
@@ -107,7 +126,7 @@ fn section(f: &mut fmt::Formatter<'_>, title: &str, line: &str) -> fmt::Result {
 }
 
 /// Where to call an address that listens everywhere.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

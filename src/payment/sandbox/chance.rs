@@ -41,4 +41,15 @@ mod tests {
         let more = happening(Draw::Lie, 0.5, 1);
         assert!(some.iter().all(|order| more.contains(order)));
     }
+
+    /// A client that tries again must not meet the same thing again because it is the same order.
+    #[test]
+    fn each_request_about_an_order_is_drawn_for_anew() {
+        let all_ten = |order: &u64| {
+            let order = format!("01HF7YAT0000000000{order:04}000A");
+            (1..=10).all(|n| happens(Draw::Unknown, 0.5, 0, &order, n))
+        };
+        let unlucky = (0..4_096).filter(all_ten).count();
+        assert!((1..=12).contains(&unlucky), "{unlucky} of 4096 where 4 are to be expected");
+    }
 }

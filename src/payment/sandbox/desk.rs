@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +23,7 @@ pub(super) struct Desk {
     seed: u64,
     requests: AtomicU64,
     pub token: Option<BearerToken>,
-    post: Option<Post>,
+    post: OnceLock<Post>,
     background: (TaskTracker, CancellationToken),
 }
 
@@ -49,11 +49,19 @@ impl Desk {
         rates: Rates,
         seed: u64,
         token: Option<BearerToken>,
-        post: Option<Post>,
         background: (TaskTracker, CancellationToken),
     ) -> Self {
         let (charges, rates, turns) = (Mutex::new(charges), Mutex::new(rates), Mutex::default());
-        Self { charges, rates, turns, seed, requests: AtomicU64::new(0), token, post, background }
+        Self {
+            charges,
+            rates,
+            turns,
+            seed,
+            requests: AtomicU64::new(0),
+            token,
+            post: OnceLock::new(),
+            background,
+        }
     }
 
     pub fn rates(&self) -> Rates {
@@ -154,12 +162,24 @@ impl Desk {
         }
     }
 
+    /// Whom to tell; whoever was named first stays.
+    pub fn tell_by(&self, post: Post) {
+        let _ = self.post.set(post);
+    }
+
+    /// Tells of what was decided while there was nobody to be told.
+    pub fn tell_rest(self: &Arc<Self>) {
+        for charge in self.charges().iter().filter(|charge| charge.status != ChargeStatus::Undecided) {
+            self.go_on(charge);
+        }
+    }
+
     /// What is still to be done with a charge: to decide it, or to tell of it.
     fn go_on(self: &Arc<Self>, charge: &SandboxCharge) {
         let (desk, order) = (self.clone(), charge.order_id.clone());
         if charge.status == ChargeStatus::Undecided {
             self.spawn(async move { desk.settle_later(&order).await });
-        } else if !charge.is_told && self.post.is_some() {
+        } else if !charge.is_told && self.post.get().is_some() {
             let charge = charge.clone();
             self.spawn(async move { desk.tell(charge).await });
         }
@@ -188,7 +208,7 @@ impl Desk {
     }
 
     async fn tell(self: Arc<Self>, charge: SandboxCharge) {
-        let Some(post) = &self.post else { return };
+        let Some(post) = self.post.get() else { return };
         if !post.tell(&charge).await {
             return;
         }

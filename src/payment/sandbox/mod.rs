@@ -132,12 +132,24 @@ impl Sandbox {
         let failed = |source| SandboxError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let post = webhook.map(Post::new).transpose()?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let desk = Arc::new(Desk::new(charges, rates, seed, token, post, (tasks.clone(), stop.clone())));
+        let desk = Arc::new(Desk::new(charges, rates, seed, token, (tasks.clone(), stop.clone())));
+        if let Some(webhook) = webhook {
+            desk.tell_by(Post::new(webhook)?);
+        }
         desk.resume();
         server::start(listener, desk.clone(), &tasks, &stop);
         Ok(Self { address, desk, tasks, _stop: stop.drop_guard() })
+    }
+
+    /// Tells outcomes there from now on, and those that nobody was told of; the first that is named is told.
+    ///
+    /// # Errors
+    /// [`SandboxError::Tls`].
+    pub fn tell(&self, webhook: SandboxWebhook) -> Result<(), SandboxError> {
+        self.desk.tell_by(Post::new(webhook)?);
+        self.desk.tell_rest();
+        Ok(())
     }
 
     /// What `gateway_url` is to be.
