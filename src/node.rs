@@ -222,6 +222,7 @@ impl Node {
             streams_max: settings.event_streams_max.min(settings.http_connections_max / 2),
             events_max: settings.event_rate_max,
             heartbeat: settings.event_heartbeat_ms.duration(),
+            payments: parts.payment_inbox()?,
             stop: self.stop_servers.clone(),
         };
         // Two connections: a page that reads stock must not wait behind a batch of claims, nor the other way round.
@@ -238,7 +239,6 @@ impl Node {
             parts.partitions,
             (decider(settings, claims), reads),
             (parts.pool.clone(), store, parts.orders(), orders),
-            parts.payment_inbox()?,
             identity,
             options,
             parts.metrics.clone(),

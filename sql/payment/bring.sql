@@ -6,4 +6,4 @@ FROM payments WHERE order_id = $1
 ON CONFLICT (order_id) DO UPDATE
 SET state = 'paid', next_at = clock_timestamp(), attempts = 0, amount = excluded.amount, currency = excluded.currency,
     reference = excluded.reference, paid_as = excluded.paid_as, changed_at = clock_timestamp()
-WHERE p.state = 'due'
+WHERE p.state IN ('due', 'awaited')

@@ -64,6 +64,8 @@ pub struct ApiOptions {
     pub events_max: u32,
     /// Between two signs of life of an event stream.
     pub heartbeat: Duration,
+    /// For what the payment gateway tells, where it may.
+    pub payments: Option<PaymentInbox>,
     /// When the node stops: what is held open ends.
     pub stop: CancellationToken,
 }
@@ -85,8 +87,6 @@ pub struct Api {
     store: CatalogueStore,
     /// Steps of stored orders.
     life: OrderLife,
-    /// For what the gateway tells, where it may.
-    payments: Option<PaymentInbox>,
     identity: BuyerIdentity,
     options: ApiOptions,
     desks: Desks,
@@ -103,7 +103,6 @@ impl Api {
         partitions: Partitions,
         (claims, redis): (Decider, Redis),
         (pool, store, life, orders): (PgPool, CatalogueStore, OrderLife, OrderWatches),
-        payments: Option<PaymentInbox>,
         identity: BuyerIdentity,
         options: ApiOptions,
         metrics: Arc<Metrics>,
@@ -113,7 +112,6 @@ impl Api {
             sales: SaleWatches::new(redis.clone(), gates.clone(), clock.clone(), options.events_max),
             orders,
             life,
-            payments,
             streams: Arc::new(Semaphore::new(options.streams_max.min(Semaphore::MAX_PERMITS))),
             waiters: Semaphore::new(options.waiters_max.min(Semaphore::MAX_PERMITS)),
             replicas: claims.replicas().cloned(),

@@ -61,7 +61,7 @@ struct Data {
 
 /// Takes a webhook once. Sent again with a new timestamp, as after an answer that was lost, it changes nothing.
 pub(super) async fn take(api: &Api, headers: &HeaderMap, body: Incoming) -> Result<Response<Body>, Problem> {
-    let inbox = api.payments.as_ref().ok_or(ProblemKind::NotFound)?;
+    let inbox = api.options.payments.as_ref().ok_or(ProblemKind::NotFound)?;
     let body = read_body(body, api.options.body_max_bytes, api.options.body_timeout).await?;
     let refused = |why: String| {
         inbox.metrics.webhook_refused();

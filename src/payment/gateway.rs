@@ -35,6 +35,8 @@ pub enum ChargeState {
         /// The gateway's word for why.
         reason: String,
     },
+    /// The money was taken, and paid back. Final.
+    Refunded,
     /// The gateway has it, and has not decided: it is to be looked up later.
     Undecided,
 }

@@ -7,8 +7,6 @@ use super::gateway::{Charge, ChargeState};
 /// What is kept of a gateway's words: they go into the database and the log.
 const REFERENCE_CHARACTERS: usize = 255;
 const REASON_CHARACTERS: usize = 200;
-/// Why an order is not paid whose charge was paid back.
-const REFUNDED: &str = "refunded";
 
 /// The header of a request that is carried out once, however often it is sent
 /// (<https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>).
@@ -92,7 +90,7 @@ impl ChargeAnswer {
                 ChargeState::Declined { reason: cleaned(&self.reason.unwrap_or_default(), REASON_CHARACTERS) }
             }
             ChargeStatus::Undecided => ChargeState::Undecided,
-            ChargeStatus::Refunded => ChargeState::Declined { reason: REFUNDED.to_owned() },
+            ChargeStatus::Refunded => ChargeState::Refunded,
             ChargeStatus::None => return Ok(None),
         }))
     }
@@ -136,7 +134,7 @@ mod tests {
     #[test]
     fn a_refunded_charge_pays_for_nothing() {
         let refunded = state(r#"{"status":"refunded","amount":1500,"currency":"EUR","reference":"ch_1"}"#);
-        assert_eq!(refunded, Ok(Some(ChargeState::Declined { reason: "refunded".to_owned() })));
+        assert_eq!(refunded, Ok(Some(ChargeState::Refunded)));
     }
 
     #[test]

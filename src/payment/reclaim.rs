@@ -21,7 +21,7 @@ pub(super) async fn reclaim(
     bought: &Bought,
     backlog_max: u64,
 ) -> Result<News, ReclaimError> {
-    let claim = claim_of(order, bought).ok_or_else(|| ReclaimError::Unreadable(order))?;
+    let claim = claim_of(order, bought).ok_or(ReclaimError::Unreadable(order))?;
     let scripts = gate.open().ok_or(ClaimError::Fenced)?;
     let decision = claims.decide_alone(&scripts, &claim, backlog_max).await?;
     Ok(match decision {

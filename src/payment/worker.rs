@@ -233,6 +233,7 @@ fn heard(state: ChargeState) -> News {
             News::Paid { sum: Sum { amount, currency }, reference }
         }
         ChargeState::Declined { reason } => News::Declined(reason),
+        ChargeState::Refunded => News::Refunded,
         ChargeState::Undecided => News::Undecided,
     }
 }

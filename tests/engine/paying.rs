@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use doorbuster::buyer::BuyerId;
+use doorbuster::claim::{Claim, Decider, Decision, IdempotencyKey, sorted_lines};
 use doorbuster::config::Secret;
+use doorbuster::gate::Gate;
 use doorbuster::log::EntryId;
 use doorbuster::order_id::{Mark, OrderId};
 use doorbuster::order_life::{Cancellation, LifeError, OrderOf, Step};
@@ -309,6 +312,81 @@ async fn an_older_postgres_charges_nobody_again() {
     world.until_payment(given_up, "refunded").await;
     assert!(bank.books().asked.values().all(|times| *times == 1), "{:?}", bank.books());
     assert_eq!(world.orders().read(kept).await.unwrap().state, "confirmed");
+    worker.stop().await;
+    world.no_intents_open().await;
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+/// What is there may be long decided: nobody is asked for money, or about it, before an opening has drained the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_postgres_that_may_be_older_nobody_is_asked() {
+    let mut world = World::with_own_postgres(|_| {}).await;
+    let sale = world.paid_sale("paid", 10, 600, gateway()).await;
+    let orders = world.orders_of(&sale, 3).await;
+    let backup = world.back_up().await;
+    let bank = ScriptedGateway::new(Conduct::Pays);
+    let worker = world.payments(&bank);
+    for order in &orders {
+        world.until_payment(*order, "paid").await;
+    }
+    cancel(&world.orders(), orders[0], Cancellation::Operator).await.unwrap();
+    world.until_payment(orders[0], "refunded").await;
+    world.no_intents_open().await;
+    worker.stop().await;
+    world.stop_node().await;
+    world.restore(&backup).await;
+    world.db = world.reconnect().await;
+    assert_eq!(
+        world.count("SELECT count(*) FROM payments WHERE state = 'due'").await,
+        3,
+        "no older database"
+    );
+    let before = bank.books();
+    let worker = world.payments(&bank);
+    // They are due in three seconds at the latest.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = bank.books();
+    assert_eq!((after.asked, after.looked_up), (before.asked, before.looked_up));
+    world.start_node().await;
+    world.until_payment(orders[0], "refunded").await;
+    for order in &orders[1..] {
+        world.until_payment(*order, "paid").await;
+    }
+    assert!(bank.books().asked.values().all(|times| *times == 1), "{:?}", bank.books());
+    worker.stop().await;
+    assert_eq!(world.orders().read(orders[0]).await.unwrap().cancel_reason.as_deref(), Some("operator"));
+}
+
+/// A worker that dies between the claim for late money and the line that says so: the new order is not charged, and the next
+/// worker finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_claimed_for_late_money_is_never_charged() {
+    let world = World::new().await;
+    let sale = world.paid_sale("paid", 2, 4, gateway()).await;
+    let bank = ScriptedGateway::new(Conduct::PaysInSilence);
+    let worker = world.payments(&bank);
+    let order = world.order(&sale, "alice").await;
+    world.until("it was asked for", || async { bank.books().asked.contains_key(&order) }).await;
+    world.until("its unit is for sale again", || async { world.stock(&sale, "TEE").await == 2 }).await;
+    worker.kill().await;
+    // What that worker would have done.
+    let connection = world.redis_client().await;
+    let gate = Gate::watch(connection.clone(), order.partition());
+    let scripts = gate.clone().wait_open().await;
+    let key = IdempotencyKey::from_content(&format!("doorbuster:paid-late:{order}")).unwrap();
+    let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
+    let claim = Claim::new(sale.clone(), BuyerId::parse(b"alice").unwrap(), key, lines);
+    let decided = Decider::from(connection).decide_alone(&scripts, &claim, 1_000).await;
+    let Ok(Decision::Accepted(other)) = decided else { panic!("{decided:?}") };
+    bank.conducts(Conduct::Pays);
+    let worker = world.payments(&bank);
+    world.until_payment(order, "moved").await;
+    world
+        .until("the other order is confirmed", || async {
+            world.orders().read(other).await.is_ok_and(|order| order.state == "confirmed")
+        })
+        .await;
+    assert_eq!(bank.books().asked.into_iter().collect::<Vec<_>>(), [(order, 1)]);
     worker.stop().await;
     world.no_intents_open().await;
     world.assert_balanced(&sale, "TEE").await;

@@ -231,6 +231,7 @@ fn word(state: Option<&ChargeState>) -> &'static str {
     match state {
         Some(ChargeState::Paid { .. }) => "paid",
         Some(ChargeState::Declined { .. }) => "declined",
+        Some(ChargeState::Refunded) => "refunded",
         Some(ChargeState::Undecided) => "undecided",
         None => "none",
     }

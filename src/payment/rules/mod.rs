@@ -125,7 +125,7 @@ pub enum News {
     NotAsked(String),
     /// The gateway knows of no charge.
     NeverHeard,
-    /// The gateway has paid back.
+    /// The gateway has paid back, now or before.
     Refunded,
     /// The gateway will not pay back.
     RefundRefused(String),
@@ -210,7 +210,7 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
     use PaymentState::{Awaited, Declined, Due, Late, Moved, Paid, RefundDue, Refunded, Unknown, Void};
     match (facts.payment, news) {
         (Paid, _) => {
-            let contradicted = matches!(news, News::Declined(_));
+            let contradicted = matches!(news, News::Declined(_) | News::Refunded);
             Verdict { alarm: contradicted.then_some(Alarm::Contradiction), ..paid(facts.order) }
         }
         (Due | Awaited | Unknown | Declined | Void, News::Paid { sum, .. }) => {
@@ -219,8 +219,11 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
             if is_exact { paid(facts.order) } else { wrong_amount(facts.order) }
         }
         (Due | Awaited | Unknown | Void, News::Declined(why)) => declined(facts.order, why),
-        (Late | Moved | RefundDue | Refunded, News::Declined(_)) => {
+        (Late | Moved | RefundDue | Refunded, News::Declined(_)) | (Moved, News::Refunded) => {
             Verdict { alarm: Some(Alarm::Contradiction), ..stays(facts) }
+        }
+        (Due | Awaited | Unknown | Declined | Void | Late | RefundDue, News::Refunded) => {
+            refunded(facts.order)
         }
         (Due | Unknown, News::NeverHeard) => never_heard(facts),
         (Due | Unknown, News::Undecided) => parked(facts, "the gateway has not decided"),
@@ -239,12 +242,6 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
             payment: RefundDue,
             again: Again::Now,
             note: Some(format!("paid after its hold was over, and {why}: the money goes back")),
-            ..stays(facts)
-        },
-        (RefundDue, News::Refunded) => Verdict {
-            payment: Refunded,
-            again: Again::Never,
-            note: Some("the money went back".into()),
             ..stays(facts)
         },
         (RefundDue, News::RefundRefused(_)) => {
@@ -322,6 +319,19 @@ fn declined(order: Option<PaidOrder>, why: &str) -> Verdict {
         // The log says that it was paid once.
         Some(OrderState::Confirmed) => Verdict { alarm: Some(Alarm::Contradiction), ..verdict },
         Some(OrderState::Cancelled | OrderState::Accepted) | None => verdict,
+    }
+}
+
+/// The money was here, and is gone: it buys nothing any more.
+fn refunded(order: Option<PaidOrder>) -> Verdict {
+    let state = order.map(|order| order.state);
+    Verdict {
+        payment: PaymentState::Refunded,
+        step: (state == Some(OrderState::Pending)).then_some(Step::Cancel(Cancellation::Declined)),
+        again: Again::Never,
+        note: Some("the money went back".into()),
+        // Somebody has it both ways.
+        alarm: (state == Some(OrderState::Confirmed)).then_some(Alarm::Contradiction),
     }
 }
 

@@ -190,6 +190,7 @@ impl Model {
             false => News::Declined("no".into()),
         };
         match task {
+            Task::Charge | Task::LookUp if self.refunds > 0 => News::Refunded,
             Task::Charge => told(*self.charge.get_or_insert(pays)),
             Task::LookUp => self.charge.map_or(News::NeverHeard, told),
             Task::Refund => {

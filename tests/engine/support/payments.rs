@@ -42,6 +42,7 @@ pub struct Books {
     pub charges: HashMap<OrderId, ChargeState>,
     /// Requests to charge, also repeated ones.
     pub asked: HashMap<OrderId, u32>,
+    pub looked_up: HashMap<OrderId, u32>,
     pub refunds: HashMap<OrderId, u32>,
 }
 
@@ -100,11 +101,19 @@ impl Gateway for ScriptedGateway {
     }
 
     async fn look_up(&self, order: OrderId) -> Result<Option<ChargeState>, GatewayError> {
+        *self.books.lock().unwrap().looked_up.entry(order).or_default() += 1;
         match self.conduct() {
             Conduct::IsDown => Self::down(),
             Conduct::Loses | Conduct::PaysInSilence => Self::silence(),
             Conduct::Ponders => Ok(Some(ChargeState::Undecided)),
-            _ => Ok(self.books.lock().unwrap().charges.get(&order).cloned()),
+            _ => {
+                let books = self.books.lock().unwrap();
+                let is_refunded = books.refunds.contains_key(&order);
+                Ok(books.charges.get(&order).map(|state| match is_refunded {
+                    true => ChargeState::Refunded,
+                    false => state.clone(),
+                }))
+            }
         }
     }
 
