@@ -8,8 +8,8 @@ use super::query::PageQuery;
 use super::who::Who;
 use super::{AdminError, AdminReply, AdminState};
 use crate::catalogue::{
-    Adjustment, ControlAction, ControlChange, Created, FieldError, NewSale, SaleId, adjustment_delta,
-    read_json,
+    Adjustment, ControlAction, ControlChange, Created, FieldError, NewSale, Publication, SaleId,
+    adjustment_delta, read_json,
 };
 
 /// Who is written into the stock's history. The token does not tell people apart.
@@ -37,7 +37,9 @@ pub(super) async fn get(state: &AdminState, id: &str) -> Result<AdminReply, Admi
 pub(super) async fn create(state: &AdminState, body: &[u8]) -> Result<AdminReply, AdminError> {
     let new = NewSale::read(&read_json(body)?)?;
     let created = state.store.create_sale(&new, ACTOR).await?;
-    let body = changed(state, &new.id, created.version()).await?;
+    publish(state).await;
+    let publication = state.store.wait_sellable(&new.id, created.version(), state.publish_wait).await;
+    let body = changed(state, &new.id, publication).await?;
     let status = if matches!(created, Created::New(_)) { 201 } else { 200 };
     Ok(AdminReply { status, location: Some(format!("/admin/v1/sales/{}", new.id)), body })
 }
@@ -57,7 +59,9 @@ pub(super) async fn control(
     };
     let change = ControlChange { action, actor: ACTOR, reason: reason.as_deref(), redis_now };
     let sale = state.store.set_control(&id, change).await?;
-    Ok(AdminReply::ok(changed(state, &id, sale.version).await?))
+    publish(state).await;
+    let publication = state.store.wait_published(&id, sale.version, state.publish_wait).await;
+    Ok(AdminReply::ok(changed(state, &id, publication).await?))
 }
 
 #[derive(Deserialize)]
@@ -95,12 +99,14 @@ pub(super) async fn adjust(state: &AdminState, id: &str, body: &[u8]) -> Result<
     Ok(AdminReply::ok(json!({ "adjusted": adjusted, "sale": view(state, &asked.sale).await? })))
 }
 
-/// The sale after a change, and whether the change has reached every partition.
-async fn changed(state: &AdminState, id: &SaleId, version: i64) -> Result<Value, AdminError> {
+async fn publish(state: &AdminState) {
     if let Some(publisher) = &state.publisher {
         publisher.publish().await;
     }
-    let publication = state.store.wait_published(id, version, state.publish_wait).await;
+}
+
+/// The sale after a change, and whether the change has reached every partition.
+async fn changed(state: &AdminState, id: &SaleId, publication: Publication) -> Result<Value, AdminError> {
     let mut body = json!({ "sale": view(state, id).await?, "applied": publication.applied });
     if let Some(reason) = publication.reason {
         body["reason"] = reason.into();

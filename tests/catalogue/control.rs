@@ -119,4 +119,12 @@ async fn a_change_is_applied_when_every_partition_knows_it() {
     catalogue.execute("UPDATE sale_publications SET version = 1").await;
     assert!(waiting.await.unwrap().applied);
     assert_eq!(catalogue.store.get_sale(&id).await.unwrap().published_version, 1);
+
+    // Told of the sale, but without its units nothing is sold yet.
+    let sellable = || catalogue.store.wait_sellable(&id, 1, Duration::from_millis(300));
+    assert!(sellable().await.reason.unwrap().contains("2 partition(s)"));
+    catalogue.execute("UPDATE stock_intents SET applied_at = now() WHERE partition = 0").await;
+    assert!(sellable().await.reason.unwrap().contains("1 partition(s)"));
+    catalogue.execute("UPDATE stock_intents SET applied_at = now()").await;
+    assert!(sellable().await.applied);
 }

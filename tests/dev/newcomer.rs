@@ -2,12 +2,11 @@ use std::os::unix::process::ExitStatusExt;
 
 use nix::sys::signal::Signal;
 
-use crate::process::{Running, is_used, shell, tempdir, wait_until};
+use crate::process::{Running, buy, is_used, shell, tempdir, wait_until};
 
 /// Pastes the printed lines; the id of the order.
-fn buy(dev: &Running) -> String {
-    let answer = shell(&format!("{} 2>/dev/null", dev.line("Buy a shirt")));
-    assert!(answer.starts_with("HTTP/1.1 202"), "{answer}");
+fn order(dev: &Running) -> String {
+    let answer = buy(dev.line("Buy a shirt"));
     let location = answer.lines().find_map(|line| line.strip_prefix("location: /v1/orders/"));
     location.expect(&answer).trim().to_owned()
 }
@@ -31,7 +30,7 @@ async fn a_newcomer_buys_stops_and_finds_the_order_again() {
     let dir = tempdir();
     let dev = Running::dev(dir.path());
     assert!(is_used(dir.path()));
-    let first = buy(&dev);
+    let first = order(&dev);
     wait_confirmed(&dev, &first);
     assert_eq!(states(&dev).await, ["confirmed"]);
     assert!(shell(dev.line("Every order")).contains(&first));
@@ -52,7 +51,7 @@ async fn a_newcomer_buys_stops_and_finds_the_order_again() {
 
     let dev = Running::dev(dir.path());
     wait_confirmed(&dev, &first);
-    let second = buy(&dev);
+    let second = order(&dev);
     assert_ne!(first, second);
     wait_confirmed(&dev, &second);
 

@@ -44,6 +44,33 @@ pub fn shell(line: &str) -> String {
     said(Command::new("sh").args(["-c", line]).stdin(Stdio::null()))
 }
 
+/// What a claim is answered, by the line that is printed for a newcomer to paste. As a client does, it repeats the same
+/// request with the same key while the node says that it does not know: on a busy machine it may be right.
+pub fn claim(line: &str) -> String {
+    const NEW_KEY: &str = "$(date +%s%N)";
+    assert!(line.contains(NEW_KEY), "{line}");
+    let line = line.replace(NEW_KEY, shell(&format!("echo {NEW_KEY}")).trim()) + " 2>/dev/null";
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = shell(&line);
+        let is_open = answer.starts_with("HTTP/1.1 503") || answer.is_empty();
+        if !is_open || Instant::now() > deadline {
+            return answer;
+        }
+        eprintln!("{answer}\nagain, with the same key");
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// Claims; the answer, which must tell of an order.
+pub fn buy(line: &str) -> String {
+    let answer = claim(line);
+    // 200 where an earlier attempt with the key had made it, and was answered that nobody knows.
+    let is_order = ["HTTP/1.1 202", "HTTP/1.1 200"].iter().any(|status| answer.starts_with(status));
+    assert!(is_order, "{answer}");
+    answer
+}
+
 /// A directory that the user PostgreSQL runs as can pass through.
 pub fn tempdir() -> TempDir {
     tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap()

@@ -2,7 +2,34 @@
 
 use std::time::Duration;
 
-use crate::support::{Block, World};
+use doorbuster::config::Secret;
+use hyper::Method;
+use serde_json::json;
+
+use crate::support::{Block, Client, World};
+
+/// A sale whose definition is in Redis and whose units are not yet answers 503: "applied" must mean that it sells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_that_is_said_to_be_applied_sells_at_once() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let world = World::with(|settings| settings.admin_token = Secret::new(token)).await;
+    let (admin, buyer) = (Client::new(world.node().admin.unwrap()), world.client());
+    let bearer = format!("Bearer {token}");
+    for number in 0..5 {
+        let sale = format!("sale-{number}");
+        let definition = json!({
+            "id": sale, "name": sale, "opens_at": "2020-01-01T00:00:00Z", "closes_at": "2100-01-01T00:00:00Z",
+            "items": [{ "sku": "TEE", "stock": 1 }],
+            "products": [{ "sku": "TEE", "name": "Tee", "price": 1999, "currency": "EUR" }],
+        });
+        let headers = [("authorization", bearer.as_str())];
+        let created = admin.send(Method::POST, "/admin/v1/sales", &headers, definition.to_string());
+        let created = created.await.unwrap();
+        assert_eq!((created.status.as_u16(), &created.body["applied"]), (201, &json!(true)), "{created:?}");
+        let reply = buyer.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
+        assert_eq!(reply.status, 202, "{reply:?}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_stock_takes_effect_once_however_often_it_is_sent() {

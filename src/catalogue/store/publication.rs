@@ -29,17 +29,33 @@ impl Publication {
     }
 }
 
+/// Partitions that have an older definition.
+const BEHIND: &str = "SELECT count(*) FROM sale_publications WHERE sale_id = $1 AND version < $2";
+/// Partitions that have an older definition, or not the units of the sale's beginning: claims find nothing there yet.
+const WITHOUT_UNITS: &str = "SELECT count(*) FROM sale_publications p WHERE sale_id = $1 AND (version < $2 OR EXISTS (
+         SELECT FROM stock_intents i
+         WHERE i.sale_id = p.sale_id AND i.partition = p.partition AND i.kind = 'allotment' AND i.applied_at IS NULL))";
+
 impl CatalogueStore {
     /// Waits until every partition was told at least `version` of the sale, at most for `timeout`. Never an
     /// error: the change itself is already committed.
     pub async fn wait_published(&self, id: &SaleId, version: i64, timeout: Duration) -> Publication {
+        self.wait_for_none(BEHIND, id, version, timeout).await
+    }
+
+    /// As [`CatalogueStore::wait_published`], and until every partition has its units: only then a new sale sells.
+    pub async fn wait_sellable(&self, id: &SaleId, version: i64, timeout: Duration) -> Publication {
+        self.wait_for_none(WITHOUT_UNITS, id, version, timeout).await
+    }
+
+    async fn wait_for_none(&self, behind: &str, id: &SaleId, version: i64, timeout: Duration) -> Publication {
         let end = Instant::now() + timeout;
         let mut pause = POLL_FIRST;
         let mut reason = format!("not confirmed within {} ms", timeout.as_millis());
         // Bounded by `end`: each round takes at least its pause.
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            match within(left.min(self.limit), self.partitions_behind(id, version)).await {
+            match within(left.min(self.limit), self.count_partitions(behind, id, version)).await {
                 Ok(0) => return Publication { applied: true, reason: None },
                 Ok(behind) => {
                     reason = format!(
@@ -62,14 +78,9 @@ impl CatalogueStore {
         }
     }
 
-    async fn partitions_behind(&self, id: &SaleId, version: i64) -> Result<i64, StoreError> {
+    async fn count_partitions(&self, query: &str, id: &SaleId, version: i64) -> Result<i64, StoreError> {
         let client = self.connection().await?;
-        let row = client
-            .query_one(
-                "SELECT count(*) FROM sale_publications WHERE sale_id = $1 AND version < $2",
-                &[&id.as_str(), &version],
-            )
-            .await?;
+        let row = client.query_one(query, &[&id.as_str(), &version]).await?;
         Ok(row.try_get(0)?)
     }
 }

@@ -20,7 +20,7 @@ use super::CliError;
 use super::runtime::block_on;
 use crate::admin::PUBLISH_WAIT;
 use crate::catalogue::{
-    CatalogueStore, ControlAction, ControlChange, Created, NewSale, SaleId, read_products,
+    CatalogueStore, ControlAction, ControlChange, Created, NewSale, Publication, SaleId, read_products,
 };
 use crate::config::Settings;
 use crate::gate::Gate;
@@ -140,7 +140,8 @@ pub async fn run_sale(
                 Created::Unchanged(_) => "unchanged: it exists with this definition",
             };
             // A sale may well be created before the first worker runs.
-            changed(&store, access, &new.id, created.version(), done, output, out).await?;
+            let told = store.wait_sellable(&new.id, created.version(), access.publish_wait).await;
+            changed(&store, &new.id, told, done, output, out).await?;
         }
         SaleCommand::List { page, output } => {
             let page = store.list_sales(page.after.as_ref(), page.limit, true).await?;
@@ -190,20 +191,19 @@ async fn control(
         publisher.publish().await;
     }
     let done = sale.window.status(redis_now.unwrap_or_else(Timestamp::now)).to_string();
-    changed(store, access, &id, sale.version, &done, output, out).await
+    let told = store.wait_published(&id, sale.version, access.publish_wait).await;
+    changed(store, &id, told, &done, output, out).await
 }
 
 /// Says what was done, and whether it has reached every partition.
 async fn changed(
     store: &CatalogueStore,
-    access: &CatalogueAccess,
     id: &SaleId,
-    version: i64,
+    publication: Publication,
     done: &str,
     output: Output,
     out: &mut (impl Write + Send),
 ) -> Result<Reached, CatalogueCliError> {
-    let publication = store.wait_published(id, version, access.publish_wait).await;
     let reached = if publication.applied { Reached::All } else { Reached::NotAll };
     if output.json {
         let sale = store.get_sale(id).await?;

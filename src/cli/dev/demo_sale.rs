@@ -45,7 +45,7 @@ fn definition() -> Result<NewSale, Vec<FieldError>> {
 impl DemoSale {
     /// Waits until Redis sells it; a sentence where it does not yet.
     pub(super) async fn wait_published(&self) -> Option<String> {
-        let publication = self.store.wait_published(&self.id, self.version, PUBLISH_WAIT).await;
+        let publication = self.store.wait_sellable(&self.id, self.version, PUBLISH_WAIT).await;
         publication.reason.map(|reason| format!("the sale {} is not applied yet: {reason}", self.id))
     }
 }
