@@ -25,21 +25,23 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Storm {
     kind: &'static str,
     occasion: Occasion,
-    within: Option<Box<dyn Fault>>,
+    within: Within,
     /// Orders that had ended when it broke.
     ended: i64,
     /// What was to break meanwhile was seen to.
     broke: bool,
 }
 
+/// What breaks in a storm.
+type Within = Option<Box<dyn Fault>>;
+
 /// All of them.
 pub(super) fn storms() -> Vec<Box<dyn Fault>> {
     use Occasion::{CancelStorm as Cancels, ExpiryStorm as Holds};
-    let point = |point: Point| -> Option<Box<dyn Fault>> { Some(Box::new(CrashPoint::new(point))) };
-    let killed =
-        |server| -> Option<Box<dyn Fault>> { Some(Box::new(ServerFault::new(server, Treatment::Killed))) };
-    let frozen = |node| -> Option<Box<dyn Fault>> { Some(Box::new(NodeFrozen::new(node))) };
-    let storms: [(&'static str, Occasion, Option<Box<dyn Fault>>); 14] = [
+    let point = |point: Point| -> Within { Some(Box::new(CrashPoint::new(point))) };
+    let killed = |server| -> Within { Some(Box::new(ServerFault::new(server, Treatment::Killed))) };
+    let frozen = |node| -> Within { Some(Box::new(NodeFrozen::new(node))) };
+    let storms: [(&'static str, Occasion, Within); 14] = [
         ("cancel_storm", Cancels, None),
         ("cancel_storm_crash_before_commit", Cancels, point(CANCEL_BEFORE_COMMIT)),
         ("cancel_storm_crash_after_commit", Cancels, point(CANCEL_AFTER_COMMIT)),
