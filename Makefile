@@ -7,7 +7,7 @@ COMPOSE_REDIS_URL = redis://127.0.0.1:16379
 COMPOSE_POSTGRES_URL = postgres://doorbuster:doorbuster@127.0.0.1:15432/doorbuster
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test chaos-deps chaos chaos-short fmt lint build bench bench-full bench-smoke bench-deps clean
+.PHONY: help deps run test chaos-deps chaos chaos-results chaos-short fmt lint build bench bench-full bench-smoke bench-deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -38,9 +38,13 @@ test: deps ## run all tests against real servers
 # Where cargo puts what it builds.
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-# How long `make chaos` breaks things, and the seed from which all that is random in it follows.
+# How long `make chaos` breaks things, the seed from which all that is random in it follows, and how many deployments it
+# breaks side by side.
 SECONDS ?= 600
 SEED ?= 1
+LANES ?= 1
+# Where what came of it is kept.
+RESULTS = tests/chaos/results
 
 # Without it they are reported as not run.
 chaos-deps: ## install what some faults need
@@ -48,12 +52,16 @@ chaos-deps: ## install what some faults need
 
 chaos: deps chaos-deps ## break everything under traffic, for SECONDS, as SEED decides; check what was promised
 	$(CARGO) build --locked --release -p chaos
-	$(CARGO) run --locked --release -p chaos --bin chaos -- --seconds $(SECONDS) --seed $(SEED)
+	$(TARGET)/release/chaos --seconds $(SECONDS) --seed $(SEED) --lanes $(LANES) --record $(RESULTS)
+
+chaos-results: ## add up what `make chaos` has kept, and write the table into docs/RELIABILITY.md
+	$(CARGO) run --locked --release -p chaos --bin chaos -- --sum $(RESULTS) --into docs/RELIABILITY.md
 
 # What may differ where one partition breaks and another goes on; the rest is the same for each of them.
 PARTITIONED = api_killed keeper_killed redis_killed postgres_killed flushall log_deleted stock_deleted \
 	older_dump poison duplicate_order workers_killed_with_backlog crash_opening_after_begin \
-	crash_rebuild_before_orders postgres_restored replayed_twice crash_replay_after_batch
+	crash_rebuild_before_orders postgres_restored replayed_twice crash_replay_after_batch \
+	cancel_storm_keeper_frozen expiry_storm_redis_killed
 
 chaos-short: deps chaos-deps ## the same, each fault once; some of them with two partitions
 	$(CARGO) build --locked --workspace --bins

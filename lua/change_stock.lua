@@ -9,8 +9,8 @@
 --       then pairs: SKU (each once), units to add; a return may have none, a confirmation has none, and they are
 --       logged all the same; an adjustment may take units away (below 0)
 -- Reply the id of the log entry; "known" where this cause was applied before; "absent" where the sale is not here, or
---       where units return to a SKU without stock, or are taken from one (it would be for sale again, with a number that
---       nobody knows); "short" where fewer units are left than are to go: they are sold
+--       where a SKU has no stock and this is not its allotment (it would be for sale again, with a number that nobody
+--       knows); "short" where fewer units are left than are to go: they are sold
 -- Error FENCED stamp|lease|log
 -- @include fence
 local fenced = fence(KEYS[1])
@@ -27,7 +27,7 @@ for i = 6, #ARGV, 2 do fields[#fields + 1] = 'stock:' .. ARGV[i] end
 local found = #fields > 0 and redis.call('HMGET', KEYS[2], unpack(fields))
 for i = 1, #fields do
   local units = tonumber(ARGV[5 + 2 * i])
-  if not found[i] and (ARGV[1] == 'return' or units < 0) then return 'absent' end
+  if not found[i] and (ARGV[1] ~= 'allotment' or units < 0) then return 'absent' end
   stocks[2 * i - 1] = fields[i]
   stocks[2 * i] = tonumber(found[i] or 0) + units
   if units < 0 and stocks[2 * i] < 0 then return 'short' end

@@ -16,7 +16,8 @@ SELECT s.id, s.version, s.control, s.opens_at, s.closes_at,
                                                               'actor', a.actor, 'created_at', a.created_at)
                                            ORDER BY a.sequence)
                           FROM stock_intents a WHERE a.sale_id = s.id AND a.kind = 'allotment')
-       ) END AS definition
+       ) END AS definition,
+       p.version AS told
 FROM sale_publications p JOIN sales s ON s.id = p.sale_id
 WHERE p.partition = $1 AND p.version < s.version AND s.retired_at IS NULL
 ORDER BY s.id

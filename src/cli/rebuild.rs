@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use super::CliError;
 use super::confirm::confirm;
 use super::json::write_json;
+use super::login_name::By;
 use super::runtime::block_on;
 use super::servers::{Servers, operators_keeper};
 use super::tables::{number, table, text};
 use crate::config::Settings;
+use crate::dead_letters::Operator;
 use crate::keeper::{OpenError, Progress};
 use crate::partition::Partition;
 use crate::telemetry;
@@ -32,9 +34,12 @@ pub(super) struct RebuildCommand {
     /// Only this partition
     #[arg(long, value_name = "NUMBER")]
     partition: Option<u8>,
-    /// Also where Postgres is older than the log: entries between them exist nowhere, and are given up for lost
+    /// Also where Postgres is older than the log: entries between them exist nowhere, and are given up for lost. An
+    /// incident says by whom
     #[arg(long)]
     accept_gap: bool,
+    #[command(flatten)]
+    by: By,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -63,11 +68,12 @@ impl RebuildCommand {
         block_on(async {
             let servers = Servers::of(settings)?;
             let partitions = servers.chosen(self.partition).await?;
+            let by = self.accept_gap.then(|| self.by.operator()).transpose()?;
             confirm(&self.question(&partitions), self.yes)?;
             servers.redis.wait_ready().await?;
             let mut done = Vec::new();
             for partition in partitions {
-                match self.rebuild(&servers, settings, partition).await {
+                match self.rebuild(&servers, settings, partition, by.as_ref()).await {
                     Ok(rebuilt) => done.push(rebuilt),
                     Err(error) => {
                         self.report(&done)?;
@@ -95,6 +101,7 @@ impl RebuildCommand {
         servers: &Servers,
         settings: &Settings,
         partition: Partition,
+        gap_accepted_by: Option<&Operator>,
     ) -> Result<Rebuilt, OpenError> {
         let keeper = operators_keeper(&servers.redis, &servers.pool, settings, partition);
         let bar = progress_bar(partition);
@@ -105,7 +112,7 @@ impl RebuildCommand {
             bar.set_position(progress.done);
         };
         let started = Instant::now();
-        let report = keeper.rebuild_as_operator(self.accept_gap, &told).await;
+        let report = keeper.rebuild_as_operator(gap_accepted_by, &told).await;
         bar.finish_and_clear();
         let epoch = report?.epoch;
         Ok(Rebuilt { partition, epoch, orders: orders.into_inner(), took: started.elapsed() })

@@ -23,6 +23,15 @@ pub(super) struct Start {
     pub accepts_gap: bool,
 }
 
+/// What a drain did.
+#[derive(Debug, Default)]
+pub(super) struct Drained {
+    /// What Postgres did not have.
+    pub applied: Applied,
+    /// Parts that are missing and were given up: persisted up to the first, the log goes on at the second.
+    pub given_up: Vec<(EntryId, EntryId)>,
+}
+
 /// Persists the log from `start` to its end. Entries that are known already change nothing.
 ///
 /// # Errors
@@ -35,39 +44,32 @@ pub(super) async fn drain(
     fence: Fence,
     start: Start,
     limit: Duration,
-) -> Result<Applied, OpenError> {
+) -> Result<Drained, OpenError> {
     let foreseen = Foreseen::read(redis, keys, start.from).await?;
-    let mut total = Applied::default();
+    let mut total = Drained::default();
     let mut persisted = start.watermark;
     let mut next = start.from;
     loop {
         let batch = read_range(redis, keys, next, STEP).await?;
         let Some(last) = batch.last() else { return Ok(total) };
         next = last.id.next();
-        let gap = batch.iter().find_map(|entry| {
-            let found = gap_before(entry, persisted);
-            persisted = persisted.max(entry.id);
-            found
-        });
-        if let Some(gap) = gap {
-            if !start.accepts_gap {
-                return Err(gap);
+        for entry in &batch {
+            if is_gap_before(entry, persisted) {
+                if !start.accepts_gap {
+                    return Err(OpenError::Gap { watermark: persisted, first: entry.id });
+                }
+                total.given_up.push((persisted, entry.id));
             }
-            tracing::warn!(partition = %fence.partition, %gap, "an operator gives these entries up");
+            persisted = persisted.max(entry.id);
         }
-        total += persist_again(pool, fence, &batch, &foreseen, limit).await?;
+        total.applied += persist_again(pool, fence, &batch, &foreseen, limit).await?;
     }
 }
 
 /// An opening says what was persisted when it was written. Where that is more than what stands before it in the log,
 /// this is not the database it was said of: that one was newer, and the log had been lost behind it.
-fn gap_before(entry: &RawEntry, persisted: EntryId) -> Option<OpenError> {
-    match entry.decode() {
-        Ok(LogEntry::Opening { base, .. }) if base > persisted => {
-            Some(OpenError::Gap { watermark: persisted, first: entry.id })
-        }
-        _ => None,
-    }
+fn is_gap_before(entry: &RawEntry, persisted: EntryId) -> bool {
+    matches!(entry.decode(), Ok(LogEntry::Opening { base, .. }) if base > persisted)
 }
 
 #[cfg(test)]
@@ -84,8 +86,8 @@ mod tests {
     #[test]
     fn an_opening_that_knew_more_than_the_log_and_the_database_tells_of_a_gap() {
         let persisted = EntryId { ms: 50, seq: 0 };
-        assert!(gap_before(&opening(60, 50), persisted).is_none());
-        assert!(gap_before(&opening(60, 40), persisted).is_none());
-        assert!(matches!(gap_before(&opening(70, 60), persisted), Some(OpenError::Gap { .. })));
+        assert!(!is_gap_before(&opening(60, 50), persisted));
+        assert!(!is_gap_before(&opening(60, 40), persisted));
+        assert!(is_gap_before(&opening(70, 60), persisted));
     }
 }

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use fred::types::{Key, Value};
 
+use crate::dead_letters::Operator;
 use crate::faults::{crash_point, weakened};
 use crate::log::{EntryId, LogEntry};
 use crate::order_id::Mark;
 use crate::persist::{Applied, Fence};
 use crate::redis::{GROUP, KeeperScript, Keys, RedisError, Reply, Stamp, StampedScripts};
 
+use super::drain::{self, Drained};
 use super::durability;
 use super::judge::{Verdict, judge};
 use super::lock::KeeperLock;
@@ -20,7 +22,7 @@ use super::open_error::OpenError;
 use super::server_clock::{Lateness, ServerClock};
 use super::server_identity::ServerIdentity;
 use super::watermark::Watermark;
-use super::{Keeper, ProgressSink, drain, rebuild};
+use super::{Keeper, ProgressSink, rebuild};
 
 /// Tries to open before what `open.lua` calls late, or a lock that is not proven, counts as a fault.
 const OPEN_TRIES: u32 = 20;
@@ -29,11 +31,20 @@ const OPEN_RETRY: Duration = Duration::from_millis(100);
 
 /// Why a partition is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OpenKind {
+pub(super) enum OpenKind<'a> {
     /// It is not open: Redis is rebuilt where it has to be.
     AsNeeded,
     /// An operator asks for a rebuild, and may accept the loss of entries that exist nowhere.
-    Rebuild { accept_gap: bool },
+    Rebuild { gap_accepted_by: Option<&'a Operator> },
+}
+
+impl<'a> OpenKind<'a> {
+    fn gap_accepted_by(self) -> Option<&'a Operator> {
+        match self {
+            Self::AsNeeded => None,
+            Self::Rebuild { gap_accepted_by } => gap_accepted_by,
+        }
+    }
 }
 
 /// What an opening did.
@@ -90,7 +101,7 @@ impl Keeper {
         &self,
         lock: &KeeperLock,
         memory: &Memory,
-        kind: OpenKind,
+        kind: OpenKind<'_>,
         progress: ProgressSink<'_>,
     ) -> Result<Opened, OpenError> {
         let started = Instant::now();
@@ -108,24 +119,32 @@ impl Keeper {
         let missing = opening.entries_missing().await?;
         let history = self.history(&watermark).await?;
         let verdict = judge(&history);
-        let accepts_gap = kind == (OpenKind::Rebuild { accept_gap: true });
+        let gap_accepted_by = kind.gap_accepted_by();
         let from = match &verdict {
             Verdict::Intact => watermark.entry.next(),
             Verdict::Rebuild(_) => EntryId::ZERO,
-            Verdict::Refuse { .. } if accepts_gap => EntryId::ZERO,
+            Verdict::Refuse { .. } if gap_accepted_by.is_some() => EntryId::ZERO,
             Verdict::Refuse { watermark: at, first } => {
                 opening.report_lost(&watermark, missing).await?;
                 return Err(OpenError::Gap { watermark: *at, first: *first });
             }
         };
-        let start = drain::Start { from, watermark: watermark.entry, accepts_gap };
+        let start = drain::Start { from, watermark: watermark.entry, accepts_gap: gap_accepted_by.is_some() };
         let limit = self.options.postgres_timeout;
-        let drained = match weakened!("opening_without_drain") {
-            true => Applied::default(),
+        let Drained { applied: drained, mut given_up } = match weakened!("opening_without_drain") {
+            true => Drained::default(),
             false => drain::drain(&self.redis, &opening.keys, &self.pool, fence, start, limit).await?,
         };
         crash_point!("opening_after_drain");
         let entries_lost = opening.report_lost(&watermark, missing).await?;
+        if let Some(by) = gap_accepted_by {
+            if let Verdict::Refuse { watermark, first } = &verdict
+                && given_up.is_empty()
+            {
+                given_up.push((*watermark, *first));
+            }
+            self.report_given_up(by, &given_up, &drained, entries_lost).await?;
+        }
         let rebuilt = match &verdict {
             Verdict::Rebuild(why) => Some(*why),
             Verdict::Refuse { .. } => Some("an operator accepts what is missing from the log"),

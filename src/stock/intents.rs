@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::catalogue::{SaleId, Sku};
 use crate::claim::{IdempotencyKey, record_head};
-use crate::faults::crash_point;
+use crate::faults::{crash_point, weakened};
 use crate::live::publish_order_changes;
 use crate::log::{DecidedEntry, StockEntry};
 use crate::order::CancelReason;
@@ -161,6 +161,9 @@ impl Change {
             "return" => {
                 let id = OrderId::from_uuid(row.get::<_, Option<Uuid>>(5)?);
                 let key = IdempotencyKey::from_content(row.get(7)).ok()?;
+                if weakened!("return_without_units") {
+                    lines.clear();
+                }
                 let head = record_head(&key, row.get::<_, i64>(8).cast_unsigned(), id.mark());
                 Kind::Return {
                     buyer: row.get(6),

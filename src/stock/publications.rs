@@ -16,6 +16,8 @@ use super::ApplyError;
 const UNPUBLISHED: &str = include_str!("../../sql/stock/unpublished.sql");
 /// Columns: SKU, limit, whether this partition has no unit.
 pub(crate) const ITEMS: &str = include_str!("../../sql/stock/items.sql");
+/// Reply where the sale's keys were deleted. The keeper notices, and opens anew.
+const GONE: i64 = -1;
 /// Sales in one round.
 const ROUND: i64 = 100;
 
@@ -38,6 +40,7 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
             row.get::<_, jiff::Timestamp>(3).as_millisecond().into(),
             row.get::<_, jiff::Timestamp>(4).as_millisecond().into(),
             entry.encode().into(),
+            row.get::<_, i64>(6).into(),
         ];
         args.extend(items(&db, &sale, partition).await?);
         let keys = Keys::new(partition);
@@ -47,6 +50,10 @@ pub async fn publish_sales(redis: &Redis, scripts: &StampedScripts, pool: &PgPoo
         crash_point!("publish_before_said");
         let in_force =
             reply.as_i64().ok_or_else(|| RedisError::Unexpected("reply of publish_sale".into()))?;
+        if in_force == GONE {
+            tracing::error!(%partition, %sale, version, "a sale is gone from redis: it is published once it is rebuilt");
+            continue;
+        }
         db.execute(
             "UPDATE sale_publications SET version = greatest(version, $3) WHERE sale_id = $1 AND partition = $2",
             &[&sale.as_str(), &partition.to_sql(), &in_force.min(version)],

@@ -43,20 +43,21 @@ async fn a_batch_that_was_read_under_an_older_epoch_is_given_up() {
     assert_eq!((applied.new_orders, written().await), (1, 1));
 }
 
-/// An entry that another worker has persisted meanwhile, in a batch that is taken for new.
+/// An entry that another worker has persisted meanwhile, in a batch that is taken for new; and a second order of one key,
+/// which must not be set apart as one that cannot be persisted.
 #[tokio::test(flavor = "multi_thread")]
 async fn known_orders_are_found_in_a_batch_that_is_taken_for_new() {
     let mut world = World::new().await;
     let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
     world.drained().await;
     world.stop_node().await;
-    for buyer in ["alice", "bob", "carol"] {
+    for buyer in ["alice", "bob", "carol", "alice"] {
         let order = format!("00000000 0000000000000001 {sale} {buyer} k TEE:1");
         world.redis_says(&["XADD", "{p0}:log", "*", "order", &order]).await;
     }
     let batch =
         read_range(&world.redis_client().await, &Keys::new(PARTITION), EntryId::ZERO, 100).await.unwrap();
-    let orders = &batch[batch.len() - 3..];
+    let orders = &batch[batch.len() - 4..];
     let pool = connect_pool(&world.postgres_url, 2, Duration::from_secs(10)).unwrap();
     let fence = Fence::new(PARTITION, world.count("SELECT epoch FROM partitions").await);
     let mut new = Vec::new();
@@ -65,6 +66,7 @@ async fn known_orders_are_found_in_a_batch_that_is_taken_for_new() {
     }
     assert_eq!(new, [1, 2, 0]);
     assert_eq!(world.count("SELECT sold FROM sale_stock").await, 3);
+    assert_eq!(world.count("SELECT count(*) FROM orders WHERE cancel_reason = 'duplicate'").await, 1);
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
 }
 

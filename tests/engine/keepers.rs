@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use doorbuster::config::{DurabilityCheck, Millis, Role};
+use doorbuster::dead_letters::Operator;
 use doorbuster::gate::Gate;
 use doorbuster::keeper::{self, Keeper, KeeperOptions, OpenError, Progress};
 use doorbuster::log::EntryId;
@@ -134,7 +135,7 @@ async fn an_operator_takes_over_and_the_keeper_goes_on_afterwards() {
     let before = epoch(&world).await;
     let told = Mutex::new(Vec::new());
     let progress = |progress: Progress| told.lock().unwrap().push(progress);
-    let report = keeper(&world).await.rebuild_as_operator(false, &progress).await.unwrap();
+    let report = keeper(&world).await.rebuild_as_operator(None, &progress).await.unwrap();
     assert!(report.epoch > before && report.rebuilt.is_some(), "{report:?}");
     assert_eq!(told.lock().unwrap().last(), Some(&Progress { done: 21, total: 21 }));
     world.until("the node is keeper again", || async { epoch(&world).await > report.epoch }).await;
@@ -163,9 +164,9 @@ async fn an_operator_may_accept_what_the_log_lost() {
     world.stop_node().await;
     world.db.execute("UPDATE partitions SET watermark_ms = 5, watermark_seq = 0", &[]).await.unwrap();
     let keeper = keeper(&world).await;
-    let refused = keeper.rebuild_as_operator(false, &|_| ()).await;
+    let refused = keeper.rebuild_as_operator(None, &|_| ()).await;
     assert!(matches!(refused, Err(OpenError::Gap { .. })), "{refused:?}");
-    keeper.rebuild_as_operator(true, &|_| ()).await.unwrap();
+    keeper.rebuild_as_operator(Operator::new("ada").as_ref(), &|_| ()).await.unwrap();
     world.start_node().await;
     assert_eq!(world.client().claim(&sale, "alice", "0", &[("TEE", 1)]).await.status, 200);
     world.drained().await;
@@ -245,14 +246,18 @@ async fn entries_that_exist_nowhere_are_an_incident() {
     let ids: Vec<&str> = log.lines().filter(|line| line.parse::<EntryId>().is_ok()).collect();
     world.redis_says(&["XTRIM", "{p0}:log", "MINID", ids[ids.len() - 2]]).await;
     block.release().await;
-    let refused = keeper(&world).await.rebuild_as_operator(false, &|_| ()).await;
+    let refused = keeper(&world).await.rebuild_as_operator(None, &|_| ()).await;
     assert!(matches!(refused, Err(OpenError::Gap { .. })), "{refused:?} {last}");
     let incident =
         "SELECT count(*) FROM incidents WHERE kind = 'entries_lost' AND detail LIKE '3 log entries%'";
     assert_eq!(world.count(incident).await, 1);
-    let report = keeper(&world).await.rebuild_as_operator(true, &|_| ()).await.unwrap();
+    let report =
+        keeper(&world).await.rebuild_as_operator(Operator::new("ada").as_ref(), &|_| ()).await.unwrap();
     assert_eq!((report.entries_lost, report.drained.new_orders), (3, 2));
-    assert_eq!(world.count("SELECT count(*) FROM incidents").await, 1, "once");
+    assert_eq!(world.count(incident).await, 1, "once");
+    let given_up = "SELECT count(*) FROM incidents WHERE kind = 'entries_lost'
+                    AND detail LIKE 'ada gave up%: 3 entries are known%2 orders and % were persisted'";
+    assert_eq!((world.count(given_up).await, world.count("SELECT count(*) FROM incidents").await), (1, 2));
     world.start_node().await;
     world.drained().await;
     world.assert_balanced(&sale, "TEE").await;

@@ -5,12 +5,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use doorbuster::log::{EntryId, read_range};
+use doorbuster::order_life::Cancellation;
 use doorbuster::partition::Partition;
 use doorbuster::persist::{Fence, WriteError, persist};
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::Keys;
 
-use crate::support::{PATIENCE, World, until};
+use crate::restoring::decided_out_of_order;
+use crate::support::life::cancel;
+use crate::support::{PATIENCE, World, assert_same, until};
 
 fn copy(from: &Path, to: &Path) {
     let _ = std::fs::remove_dir_all(to);
@@ -60,6 +63,33 @@ async fn what_an_older_postgres_forgot_comes_back_from_the_log() {
         assert_eq!(world.count("SELECT count(*) FROM orders").await, 60);
         assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
         world.assert_balanced(&sale, "TEE").await;
+    }
+}
+
+/// The keeper brings the older one up to the log's end while the partition sells: what was decided out of order, and what
+/// became of orders since, is read from further on in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn catching_up_decides_nothing_anew() {
+    let (mut world, sale, backup) = decided_out_of_order().await;
+    let given_up = world.client().claim(&sale, "zoe", "late", &[("MUG", 2)]).await;
+    world.drained().await;
+    let id = given_up.id().parse().unwrap();
+    cancel(&world.orders(), id, Cancellation::Operator).await.unwrap();
+    world.no_intents_open().await;
+    world.drained().await;
+    let wanted = world.rows().await;
+    let epoch = "SELECT epoch FROM partitions";
+    let before = world.count(epoch).await;
+    world.restore(&backup).await;
+    let orders = "SELECT count(*) FROM orders";
+    world.until("the orders are back", || async { world.count(orders).await >= 9 }).await;
+    // Raised to catch up, and for the opening behind that.
+    world.until("it was opened anew", || async { world.count(epoch).await >= before + 2 }).await;
+    world.all_open().await;
+    world.drained().await;
+    assert_same(&world.rows().await, &wanted);
+    for sku in ["TEE", "MUG"] {
+        world.assert_balanced(&sale, sku).await;
     }
 }
 

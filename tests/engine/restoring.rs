@@ -6,6 +6,7 @@ use doorbuster::catalogue::{ControlAction, SaleId};
 use doorbuster::config::Millis;
 use doorbuster::order_id::OrderId;
 
+use crate::support::backup::Backup;
 use crate::support::{Block, Reply, World, assert_same};
 
 /// What an operator's cancel does in Postgres, in one transaction.
@@ -195,9 +196,10 @@ async fn hold_back(world: &World, entries: &str) {
     world.redis_says(&args).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_workers_decided_out_of_order_is_not_decided_anew() {
-    let mut world = World::with_own_postgres(|settings| {
+/// A world on whose log an order of one key became the duplicate although it came first, and the gate refused orders
+/// although they came first; and a backup from before all of them.
+pub async fn decided_out_of_order() -> (World, SaleId, Backup) {
+    let world = World::with_own_postgres(|settings| {
         settings.persist_workers = 1;
         settings.persist_idle_ms = Millis::new(500);
     })
@@ -227,6 +229,12 @@ async fn what_workers_decided_out_of_order_is_not_decided_anew() {
     world.drained().await;
     let confirmed = "SELECT count(*) FROM orders WHERE buyer IN ('b-4', 'b-5') AND state = 'confirmed'";
     assert_eq!(world.count(confirmed).await, 2, "they were not persisted first: this proves nothing");
+    (world, sale, backup)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_workers_decided_out_of_order_is_not_decided_anew() {
+    let (mut world, sale, backup) = decided_out_of_order().await;
     let wanted = world.rows().await;
     world.stop_node().await;
     world.restore(&backup).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use doorbuster::catalogue::ControlAction;
 use doorbuster::config::Secret;
 use hyper::Method;
 use serde_json::json;
@@ -47,5 +48,30 @@ async fn a_change_of_stock_takes_effect_once_however_often_it_is_sent() {
     world.no_intents_open().await;
     world.drained().await;
     assert_eq!(world.count("SELECT count(*) FROM stock_ledger").await, 1);
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+/// Whoever deletes the keys of a sale: what an operator changes in the moment before that is noticed must not hide it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_sale_that_was_deleted_does_not_begin_it_anew() {
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    let client = world.client();
+    let order = client.claim(&sale, "alice", "k", &[("TEE", 3)]).await;
+    assert_eq!(order.status, 202);
+    world.drained().await;
+    world.redis_says(&["DEL", "{p0}:sale:demo", "{p0}:sale:demo:buyers"]).await;
+    world.control(&sale, ControlAction::Pause).await;
+    world
+        .until("the sale is rebuilt, and knows its orders", || {
+            let (client, sale) = (client.clone(), sale.clone());
+            async move { client.claim(&sale, "alice", "k", &[("TEE", 3)]).await.status == 200 }
+        })
+        .await;
+    assert_eq!(client.claim(&sale, "alice", "k", &[("TEE", 3)]).await.id(), order.id());
+    assert_eq!(client.claim(&sale, "bob", "k", &[("TEE", 1)]).await.problem(), (409, "paused"));
+    world.control(&sale, ControlAction::Resume).await;
+    assert_eq!(client.claim(&sale, "bob", "k", &[("TEE", 1)]).await.status, 202);
+    world.drained().await;
     world.assert_balanced(&sale, "TEE").await;
 }

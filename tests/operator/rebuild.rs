@@ -1,5 +1,7 @@
 //! `doorbuster rebuild`
 
+use serde_json::json;
+
 use crate::binary::run;
 use crate::support::World;
 
@@ -83,8 +85,19 @@ async fn a_gap_is_given_up_by_an_operator_and_by_nobody_else() {
     world.db.batch_execute(&restored).await.unwrap();
     let refused = run(&world, &["rebuild", "--yes"]).await;
     assert!(refused.code == 1 && refused.error.contains("exist nowhere"), "{}", refused.error);
-    let accepted = run(&world, &["rebuild", "--accept-gap", "--yes"]).await;
+    let given_up = async || {
+        let listed = run(&world, &["incidents", "list", "--json"]).await.json();
+        let all = listed["incidents"].as_array().unwrap().clone();
+        all.into_iter().filter(|one| one["detail"].as_str().unwrap().contains("gave up")).collect::<Vec<_>>()
+    };
+    assert_eq!(given_up().await.len(), 0, "nobody has given up anything");
+    let accepted = run(&world, &["rebuild", "--accept-gap", "--yes", "--by", "ada"]).await;
     assert_eq!(accepted.code, 0, "{}", accepted.error);
+    let incidents = given_up().await;
+    assert_eq!(incidents.len(), 1, "{incidents:?}");
+    assert_eq!((&incidents[0]["kind"], &incidents[0]["partition"]), (&json!("entries_lost"), &json!(0)));
+    let detail = incidents[0]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("ada gave up") && detail.contains("0 orders"), "{detail}");
     world.start_node().await;
     world.assert_balanced(&sale, "TEE").await;
     assert_eq!(world.client().claim(&sale, "b-5", "k", &[("TEE", 1)]).await.status, 202, "it was lost");

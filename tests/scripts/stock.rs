@@ -83,6 +83,39 @@ async fn units_are_taken_away_where_all_of_them_are_there_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_sale_that_is_gone_is_not_begun_anew() {
+    let shop = Shop::open(&[("A", 5)]).await;
+    shop.order("alice", "k", &[("A", 3)]).await;
+    let of_sale = shop.at.keys.sale(&shop.sale);
+    for key in [&of_sale.sale, &of_sale.buyers] {
+        shop.at.raw("DEL", key, &[]).await;
+    }
+    let length = shop.at.log().await.len();
+    let next = Definition::open(2, &[]);
+    assert_eq!(shop.at.publish_after(1, &shop.sale, &next).await, Ok(-1));
+    assert_eq!(shop.at.log().await.len(), length);
+    assert_eq!(shop.at.raw("EXISTS", &of_sale.sale, &[]).await.as_i64(), Some(0));
+    // Else this key would be bought under once more.
+    assert_eq!(shop.decide_one("alice", "k", &[("A", 3)]).await, Decision::Absent);
+    // It never was here: begun.
+    let other = "other".parse().unwrap();
+    assert_eq!(shop.at.publish_after(0, &other, &next).await, Ok(2));
+}
+
+#[tokio::test]
+async fn units_are_not_added_to_a_number_that_nobody_knows() {
+    let shop = Shop::open(&[("A", 5)]).await;
+    let (key, field) = (shop.at.keys.sale(&shop.sale).sale, "stock:A");
+    shop.at.raw("HDEL", &key, &[field]).await;
+    let length = shop.at.log().await.len();
+    assert_eq!(shop.at.adjust(&shop.sale, "raise", &[("A", 2)]).await, "absent");
+    assert_eq!((shop.stock("A").await, shop.at.log().await.len()), (None, length));
+    shop.at.raw("HSET", &key, &[field, "5"]).await;
+    assert_ne!(shop.at.adjust(&shop.sale, "raise", &[("A", 2)]).await, "absent");
+    assert_eq!(shop.stock("A").await, Some(7));
+}
+
+#[tokio::test]
 async fn stock_that_is_no_number_is_found_before_anything_is_written() {
     let shop = Shop::open(&[("A", 5), ("B", 5)]).await;
     shop.at.raw("HSET", &shop.at.keys.sale(&shop.sale).sale, &["stock:B", "many"]).await;

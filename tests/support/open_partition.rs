@@ -8,7 +8,7 @@ use doorbuster::claim::{
     Batch, BuyersWithOrders, Claim, ClaimError, Decision, Survey, digest_text, fingerprint, key_digest,
 };
 use doorbuster::log::{
-    EntryId, LogEntry, OrderEntry, RawEntry, SaleEntry, StockEntry, read_entries, read_range,
+    DecidedEntry, EntryId, LogEntry, OrderEntry, RawEntry, SaleEntry, StockEntry, read_entries, read_range,
 };
 use doorbuster::order::CancelReason;
 use doorbuster::order_id::{Mark, OrderId};
@@ -154,6 +154,16 @@ impl OpenPartition {
     }
 
     pub async fn publish(&self, sale: &SaleId, definition: &Definition) -> Result<i64, RedisError> {
+        self.publish_after(0, sale, definition).await
+    }
+
+    /// As [`OpenPartition::publish`], where Postgres knows that this version was told before.
+    pub async fn publish_after(
+        &self,
+        told: i64,
+        sale: &SaleId,
+        definition: &Definition,
+    ) -> Result<i64, RedisError> {
         let Definition { version, control, opens_at_ms, closes_at_ms, limits } = definition;
         let mark = Mark::random();
         let entry = SaleEntry { mark, sale: sale.clone(), version: *version, definition: json!({}) };
@@ -163,6 +173,7 @@ impl OpenPartition {
             (*opens_at_ms).into(),
             (*closes_at_ms).into(),
             entry.encode().into(),
+            told.into(),
         ];
         for (sku, limit) in limits {
             args.extend([sku.as_str().into(), limit.map_or(Value::from(""), Value::from), "".into()]);
@@ -195,6 +206,28 @@ impl OpenPartition {
         let lines = lines.iter().map(|(sku, units)| (sku.parse().unwrap(), *units)).collect();
         let stock = StockEntry { mark: Mark::random(), sale: sale.clone(), cause: cause.into(), lines };
         self.change_stock(&StockChange { stock: &stock, return_of: None }).await.unwrap()
+    }
+
+    /// As an operator changes an allotment.
+    pub async fn adjust(&self, sale: &SaleId, cause: &str, lines: &[(&str, i64)]) -> String {
+        let lines: Vec<(Sku, i64)> =
+            lines.iter().map(|(sku, units)| (sku.parse().unwrap(), *units)).collect();
+        let stock = StockEntry {
+            mark: Mark::random(),
+            sale: sale.clone(),
+            cause: cause.into(),
+            lines: lines.clone(),
+        };
+        let entry = DecidedEntry { stock, actor: "test".into(), reason: "test".into() };
+        let mut args: Vec<Value> =
+            vec!["adjustment".into(), entry.encode().into(), cause.into(), "".into(), "".into()];
+        for (sku, units) in &lines {
+            args.extend([sku.as_str().into(), (*units).into()]);
+        }
+        let of_sale = self.keys.sale(sale);
+        let keys =
+            vec![self.keys.meta.clone(), of_sale.sale, of_sale.buyers, of_sale.causes, self.keys.log.clone()];
+        self.run(Script::ChangeStock, keys, args).await.unwrap().as_string().unwrap()
     }
 
     pub async fn decide(

@@ -30,7 +30,7 @@ impl Desk<'_> {
         let keeper =
             operators_keeper(&self.reconciler.redis, &self.reconciler.pool, self.settings, partition);
         keeper
-            .rebuild_as_operator(false, &|_| {})
+            .rebuild_as_operator(None, &|_| {})
             .await
             .map_err(|error| CliError::NotRebuilt { partition, error: Box::new(error) })?;
         eprintln!("partition {partition}: rebuilt from postgres and opened in {:.1?}", begun.elapsed());

@@ -13,7 +13,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
-use crate::history::{HistoryFile, Lines, Outcome, Purchase};
+use crate::deployment::{ADMIN_TOKEN, Deployment};
+use crate::history::{CancelOrder, CancelOutcome, CancelledBy, HistoryFile, Lines, Outcome, Purchase};
 
 /// Longer than a node takes to say that it does not know (claim_timeout_ms + redis_timeout_ms).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
@@ -29,13 +30,15 @@ const EMPTY_PARTITION: &str = "partition has too few units left while another ha
 pub struct Client {
     http: HyperClient<HttpConnector, Full<Bytes>>,
     apis: Arc<[SocketAddr]>,
+    admins: Arc<[SocketAddr]>,
     history: Arc<HistoryFile>,
 }
 
 impl Client {
-    /// A client of these nodes.
-    pub fn new(apis: Vec<SocketAddr>, history: Arc<HistoryFile>) -> Self {
-        Self { http: http(), apis: apis.into(), history }
+    /// A client of the nodes of a deployment.
+    pub fn new(deployment: &Deployment, history: Arc<HistoryFile>) -> Self {
+        let (apis, admins) = (deployment.apis().into(), deployment.admins().into());
+        Self { http: http(), apis, admins, history }
     }
 
     /// How many nodes there are.
@@ -50,36 +53,81 @@ impl Client {
     pub async fn claim(&self, purchase: &Purchase, lines: &Lines, node: usize) -> io::Result<Outcome> {
         let node = node % self.apis.len();
         let attempt = self.history.invoke(purchase, lines, node)?;
-        let sent = tokio::time::timeout(ANSWER_TIMEOUT, self.send(purchase, lines, self.apis[node])).await;
-        let outcome = match sent {
-            Ok(Ok((status, body))) => read_answer(status, &body),
-            Ok(Err(why)) => Outcome::Unknown { why },
-            Err(_) => Outcome::Unknown { why: "no answer in time".into() },
+        let outcome = match self.send(claim_request(purchase, lines, self.apis[node])).await {
+            Ok((status, body)) => read_answer(status, &body),
+            Err(why) => Outcome::Unknown { why },
         };
         self.history.answer(attempt, &outcome)?;
         Ok(outcome)
     }
 
+    /// Cancels, once.
+    ///
+    /// # Errors
+    /// Where the history cannot be written.
+    pub async fn cancel(&self, cancel: &CancelOrder, node: usize) -> io::Result<CancelOutcome> {
+        let node = node % self.apis.len();
+        let attempt = self.history.invoke_cancel(cancel, node)?;
+        let request = cancel_request(cancel, self.apis[node], self.admins[node]);
+        let outcome = match self.send(request).await {
+            Ok((status, body)) => read_cancel_answer(status, &body),
+            Err(why) => CancelOutcome::Unknown { why },
+        };
+        self.history.answer_cancel(attempt, &outcome)?;
+        Ok(outcome)
+    }
+
     async fn send(
         &self,
-        purchase: &Purchase,
-        lines: &Lines,
-        api: SocketAddr,
+        request: Result<Request<Full<Bytes>>, String>,
     ) -> Result<(StatusCode, Bytes), String> {
-        let items: Vec<Value> = lines.iter().map(|(sku, n)| json!({ "sku": sku, "quantity": n })).collect();
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://{api}/v1/sales/{}/orders", purchase.sale))
-            .header("x-buyer-id", &purchase.buyer)
-            .header("idempotency-key", &purchase.key)
-            .header("content-type", "application/json")
-            .body(Full::new(Bytes::from(json!({ "items": items }).to_string())))
-            .map_err(|error| error.to_string())?;
-        let response = self.http.request(request).await.map_err(|error| error.to_string())?;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(|error| error.to_string())?;
-        Ok((parts.status, body.to_bytes()))
+        let request = request?;
+        let answer = async {
+            let response = self.http.request(request).await.map_err(|error| error.to_string())?;
+            let (parts, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| error.to_string())?;
+            Ok((parts.status, body.to_bytes()))
+        };
+        let in_time = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        in_time.unwrap_or_else(|_| Err("no answer in time".into()))
     }
+}
+
+fn claim_request(
+    purchase: &Purchase,
+    lines: &Lines,
+    api: SocketAddr,
+) -> Result<Request<Full<Bytes>>, String> {
+    let items: Vec<Value> = lines.iter().map(|(sku, n)| json!({ "sku": sku, "quantity": n })).collect();
+    Request::builder()
+        .method(Method::POST)
+        .uri(format!("http://{api}/v1/sales/{}/orders", purchase.sale))
+        .header("x-buyer-id", &purchase.buyer)
+        .header("idempotency-key", &purchase.key)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(json!({ "items": items }).to_string())))
+        .map_err(|error| error.to_string())
+}
+
+fn cancel_request(
+    cancel: &CancelOrder,
+    api: SocketAddr,
+    admin: SocketAddr,
+) -> Result<Request<Full<Bytes>>, String> {
+    let request = Request::builder().method(Method::POST);
+    let order = &cancel.order;
+    let request = match &cancel.by {
+        CancelledBy::Buyer(buyer) => request
+            .uri(format!("http://{api}/v1/orders/{order}/cancel"))
+            .header("x-buyer-id", buyer)
+            .body(Full::default()),
+        CancelledBy::Operator => request
+            .uri(format!("http://{admin}/admin/v1/orders/{order}/cancel"))
+            .header("authorization", format!("Bearer {ADMIN_TOKEN}"))
+            .header("content-type", "application/json")
+            .body(Full::from(json!({ "reason": "a storm", "actor": "chaos" }).to_string())),
+    };
+    request.map_err(|error| error.to_string())
 }
 
 /// Whether a node says that it is ready.
@@ -94,13 +142,26 @@ fn http() -> HyperClient<HttpConnector, Full<Bytes>> {
     HyperClient::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
 }
 
+/// The last part of a problem's type.
+fn problem(body: &Value) -> String {
+    let kind = body["type"].as_str().unwrap_or("no problem document");
+    kind.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+/// What the answer to a cancel means: anything but 200 and a problem of the request leaves it open.
+fn read_cancel_answer(status: StatusCode, body: &[u8]) -> CancelOutcome {
+    let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    match status.as_u16() {
+        200 => CancelOutcome::Done,
+        code @ 400..500 => CancelOutcome::Refused { status: code, problem: problem(&body) },
+        code => CancelOutcome::Unknown { why: format!("{code} {}", problem(&body)) },
+    }
+}
+
 /// What an answer means to a buyer (README, "Answers").
 fn read_answer(status: StatusCode, body: &[u8]) -> Outcome {
     let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
-    let problem = || {
-        let kind = body["type"].as_str().unwrap_or("no problem document");
-        kind.rsplit('/').next().unwrap_or_default().to_owned()
-    };
+    let problem = || problem(&body);
     // Decided, unlike any other 503: asking again at once would find the same.
     let partition_is_empty =
         || body["detail"].as_str().is_some_and(|detail| detail.contains(EMPTY_PARTITION));
@@ -117,6 +178,15 @@ fn read_answer(status: StatusCode, body: &[u8]) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cancel_is_done_where_it_is_said_so_and_open_where_nobody_knows() {
+        assert_eq!(read_cancel_answer(StatusCode::OK, b"{}"), CancelOutcome::Done);
+        let early = read_cancel_answer(StatusCode::CONFLICT, br#"{"type":"/problems/not-stored-yet"}"#);
+        assert_eq!(early, CancelOutcome::Refused { status: 409, problem: "not-stored-yet".into() });
+        let open = read_cancel_answer(StatusCode::SERVICE_UNAVAILABLE, b"");
+        assert!(matches!(open, CancelOutcome::Unknown { .. }));
+    }
 
     #[test]
     fn only_a_problem_of_the_request_is_a_refusal() {

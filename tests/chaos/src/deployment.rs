@@ -6,13 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use doorbuster::catalogue::{CatalogueStore, NewSale, SaleId};
+use doorbuster::catalogue::CatalogueStore;
 use doorbuster::partition::{Partition, Partitions};
 use doorbuster::postgres::{PartitionLock, connect_pool};
 use doorbuster::redis::{Keys, Redis, RedisOptions, Reply};
 use doorbuster::servers::{PrivatePostgres, free_port};
 use fred::types::Value;
-use serde_json::json;
 use tempfile::TempDir;
 
 use crate::ChaosError;
@@ -23,6 +22,8 @@ use crate::storage::{Instruments, Layout, Storage};
 /// How long anything may take that must happen: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const DATABASE: &str = "chaos";
+/// Of the operators.
+pub const ADMIN_TOKEN: &str = "no-secret-of-a-chaos-deployment";
 const POLL: Duration = Duration::from_millis(20);
 /// For what the tests themselves ask of Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,7 +78,8 @@ pub struct Deployment {
     pub instruments: Instruments,
     /// How it was deployed.
     pub options: DeploymentOptions,
-    store: CatalogueStore,
+    /// Where sales are made.
+    pub(crate) store: CatalogueStore,
     dir: PathBuf,
     /// Removed with the deployment, unless it was kept.
     temporary: Option<TempDir>,
@@ -119,7 +121,8 @@ impl Deployment {
         for (role, name) in apis.chain(workers).collect::<Vec<_>>() {
             let options = NodeOptions {
                 role,
-                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)),
+                listen: local_address()?,
+                admin: local_address()?,
                 settings: self.settings(&name),
                 failpoints: self.options.failpoints.clone(),
                 variables: BTreeMap::new(),
@@ -146,6 +149,7 @@ impl Deployment {
             ("postgres_pool_max", "8".to_owned()),
             ("trusted_buyer_header", "x-buyer-id".to_owned()),
             ("attempts_per_second", "0".to_owned()),
+            ("admin_token", ADMIN_TOKEN.to_owned()),
             ("persist_idle_ms", "2000".to_owned()),
             ("lease_ms", "3000".to_owned()),
             ("log_filter", "info".to_owned()),
@@ -174,11 +178,12 @@ impl Deployment {
 
     /// The addresses that buyers call.
     pub fn apis(&self) -> Vec<SocketAddr> {
-        self.nodes
-            .iter()
-            .filter(|node| node.options.role == Role::Api)
-            .map(|node| node.options.listen)
-            .collect()
+        self.of_role(Role::Api).into_iter().map(|node| self.nodes[node].options.listen).collect()
+    }
+
+    /// The addresses that operators call, of the same nodes.
+    pub fn admins(&self) -> Vec<SocketAddr> {
+        self.of_role(Role::Api).into_iter().map(|node| self.nodes[node].options.admin).collect()
     }
 
     /// Numbers of the nodes of a role.
@@ -273,39 +278,8 @@ impl Deployment {
         }
         Ok(())
     }
+}
 
-    /// A sale that is open and whose definition every partition has.
-    ///
-    /// # Errors
-    /// [`ChaosError`].
-    pub async fn open_sale(&self, id: &str, items: &[Item]) -> Result<(), ChaosError> {
-        let (sale, version) = self.create_sale(id, items).await?;
-        let published = self.store.wait_published(&sale, version, PATIENCE).await;
-        match published.applied {
-            true => Ok(()),
-            false => Err(ChaosError::NotInTime(format!("{id} is published"))),
-        }
-    }
-
-    /// A sale that Postgres has, and Redis will have.
-    ///
-    /// # Errors
-    /// [`ChaosError`].
-    pub async fn create_sale(&self, id: &str, items: &[Item]) -> Result<(SaleId, i64), ChaosError> {
-        let products: Vec<_> = items
-            .iter()
-            .map(|(sku, ..)| json!({ "sku": sku, "name": sku, "price": 100, "currency": "EUR" }))
-            .collect();
-        let items: Vec<_> = items
-            .iter()
-            .map(|(sku, stock, limit)| json!({ "sku": sku, "stock": stock, "per_buyer_limit": limit }))
-            .collect();
-        let definition = json!({
-            "id": id, "name": id, "opens_at": "2020-01-01T00:00:00Z", "closes_at": "2100-01-01T00:00:00Z",
-            "items": items, "products": products,
-        });
-        let sale = NewSale::read(&definition).map_err(|error| ChaosError::Setup(format!("{error:?}")))?;
-        let created = self.store.create_sale(&sale, "chaos").await?;
-        Ok((sale.id, created.version()))
-    }
+fn local_address() -> Result<SocketAddr, ChaosError> {
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)))
 }

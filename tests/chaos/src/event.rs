@@ -17,7 +17,7 @@ use crate::findings::Findings;
 use crate::history::{History, HistoryFile, Outcome};
 use crate::inspection::{OversoldWatch, deadlocks, drained_by, read_at_rest};
 use crate::stored::Injected;
-use crate::traffic::{ITEMS, Traffic};
+use crate::traffic::Traffic;
 
 /// Traffic before the fault (ms), so that it meets a sale at work.
 const WARM_UP_MS: std::ops::Range<u64> = 400..900;
@@ -37,8 +37,10 @@ pub struct EventReport {
     pub fired: bool,
     /// What was seen.
     pub evidence: String,
-    /// Requests sent.
+    /// Claims sent.
     pub attempts: u64,
+    /// Cancels sent.
+    pub cancels: u64,
     /// From the end of the fault to the first new order (ms).
     pub first_order_ms: Option<u64>,
     /// From the first new order to all entries before it persisted (ms).
@@ -69,16 +71,17 @@ pub async fn run(
     let mut random = Rng::with_seed(seed);
     let mut scene =
         Scene { random: random.fork(), sales: vec![sale.to_owned()], injected: Injected::default() };
-    deployment.open_sale(sale, &ITEMS).await?;
+    let occasion = fault.occasion();
+    deployment.open_sale_on(sale, &occasion.items(), occasion.terms(&mut random)).await?;
     fault.prepare(deployment, &mut scene).await?;
     let deadlocks_before = deadlocks(deployment);
     let path = deployment.dir().join(format!("{sale}.history.jsonl"));
     let log_from = now_as_entry();
     let history = HistoryFile::create(&path, Instant::now()).map_err(ChaosError::io("begin the history"))?;
     let history = Arc::new(history);
-    let client = Client::new(deployment.apis(), history.clone());
+    let client = Client::new(deployment, history.clone());
     let watch = OversoldWatch::start(deployment.postgres_url(), sale.to_owned());
-    let traffic = Traffic::start(&client, sale, &mut random);
+    let traffic = Traffic::start(&client, sale, occasion, &mut random);
 
     sleep_ms(random.u64(WARM_UP_MS)).await;
     let broken_at = history.now_us();
@@ -103,6 +106,7 @@ pub async fn run(
         fired: evidence.fired,
         evidence: evidence.what,
         attempts: history.attempts.len() as u64,
+        cancels: history.cancels.len() as u64,
         first_order_ms: first_order_after(&history, healed_at).map(|at| (at - healed_at) / 1000),
         drained_ms: drained.map(|took| took.as_millis() as u64),
         p99_ms: p99_ms(&history, broken_at, healed_at),

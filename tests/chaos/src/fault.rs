@@ -5,6 +5,7 @@ use fastrand::Rng;
 
 use crate::ChaosError;
 use crate::deployment::Deployment;
+use crate::occasion::Occasion;
 use crate::storage::Layout;
 use crate::stored::Injected;
 
@@ -48,6 +49,11 @@ pub trait Fault: Send {
     /// The servers that it needs.
     fn layout(&self) -> Layout {
         Layout::Single
+    }
+
+    /// The sale that it needs.
+    fn occasion(&self) -> Occasion {
+        Occasion::Ordinary
     }
 
     /// Sets up what must stand before the traffic begins.

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One kind of broken promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Broken {
     /// Acknowledged, and in no terminal state in Postgres (promise 2).
@@ -18,7 +18,8 @@ pub enum Broken {
     Duplicate,
     /// More active units than the allotment, at rest or seen during the run (promise 1).
     Oversold,
-    /// At rest, Redis stock + active units is not the allotment (promise 4).
+    /// At rest, Redis stock + active units is not the allotment; the units of a cancelled order are not back, or not once
+    /// (promise 4).
     Leaked,
     /// Not persisted, not settled or not open within the patience.
     Stuck,
@@ -28,13 +29,18 @@ pub enum Broken {
     HiddenOrder,
     /// 422 for a key that only one body ever used; or an order given to another body than its own.
     WrongConflict,
+    /// A cancel that was answered as done, of an order that is not cancelled; or one that was refused although the sale
+    /// allows it.
+    Undone,
+    /// Cancelled although nobody asked for it, before its hold was over, or more than once.
+    Unasked,
     /// Postgres had to break a deadlock.
     Deadlock,
 }
 
 impl Broken {
     /// All of them, as the columns of the table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Lost,
         Self::Ghost,
         Self::Phantom,
@@ -45,6 +51,8 @@ impl Broken {
         Self::FalselySoldOut,
         Self::HiddenOrder,
         Self::WrongConflict,
+        Self::Undone,
+        Self::Unasked,
         Self::Deadlock,
     ];
 
@@ -61,6 +69,8 @@ impl Broken {
             Self::FalselySoldOut => "false sold-out",
             Self::HiddenOrder => "hidden",
             Self::WrongConflict => "false 422",
+            Self::Undone => "undone",
+            Self::Unasked => "unasked",
             Self::Deadlock => "deadlock",
         }
     }

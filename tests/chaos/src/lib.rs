@@ -14,6 +14,7 @@ pub mod history;
 pub mod inspection;
 pub mod instruments;
 pub mod node_process;
+pub mod occasion;
 pub mod report;
 pub mod runner;
 pub mod storage;

@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub role: Role,
     /// Where its API listens; the same through every restart.
     pub listen: SocketAddr,
+    /// Where its admin API listens.
+    pub admin: SocketAddr,
     /// Settings by name, as in docs/settings.md.
     pub settings: BTreeMap<String, String>,
     /// For `FAILPOINTS` (the crate `fail`).
@@ -138,6 +140,7 @@ impl NodeProcess {
         command
             .env("DOORBUSTER_ROLE", role)
             .env("DOORBUSTER_LISTEN", self.options.listen.to_string())
+            .env("DOORBUSTER_ADMIN_LISTEN", self.options.admin.to_string())
             .env("FAILPOINTS", &self.options.failpoints)
             .envs(&self.options.variables);
         for (name, value) in &self.options.settings {

@@ -13,8 +13,21 @@ pub struct StoredOrder {
     pub purchase: Purchase,
     /// Units asked for.
     pub lines: Lines,
+    /// Of these, SKUs whose units the gate has refused.
+    pub refused: BTreeSet<String>,
     /// Why it was cancelled; `None` while it is active.
     pub cancelled: Option<String>,
+    /// Steps by which it was cancelled, since it was stored.
+    pub cancel_steps: u64,
+    /// Such a step was taken before its hold was over.
+    pub cancelled_before_its_time: bool,
+}
+
+impl StoredOrder {
+    /// The units that it took: all but those which never existed.
+    pub fn units(&self) -> impl Iterator<Item = (&String, u32)> {
+        self.lines.iter().filter(|(sku, _)| !self.refused.contains(*sku)).map(|(sku, units)| (sku, *units))
+    }
 }
 
 /// One item of a sale, all partitions together.
@@ -26,6 +39,8 @@ pub struct StoredItem {
     pub sold: i64,
     /// Units that Redis would still sell; `None` where a partition does not know.
     pub in_redis: Option<i64>,
+    /// What the ledger says was added beside orders: allotments, and returns.
+    pub in_ledger: i64,
 }
 
 /// An order that was not persisted as it stands.
@@ -46,6 +61,8 @@ pub struct Stored {
     pub orders: Vec<StoredOrder>,
     /// Items by sale and SKU.
     pub items: BTreeMap<(String, String), StoredItem>,
+    /// What the ledger says came back, by order.
+    pub returned: BTreeMap<String, Lines>,
     /// Over how many partitions their units are spread; 0 is 1.
     pub partitions: u8,
     /// Dead letters that nobody has ended.
@@ -54,6 +71,8 @@ pub struct Stored {
     pub in_log: BTreeSet<String>,
     /// Entries not settled, changes of stock not come back, when the patience was over.
     pub unsettled: u64,
+    /// Orders that wait for a payment although their hold is over.
+    pub overdue: u64,
     /// Items that were seen oversold during the run.
     pub oversold_polls: u64,
     /// Deadlocks that Postgres broke.
@@ -65,7 +84,7 @@ pub struct Stored {
 impl Stored {
     /// Whether nothing is under way any more.
     pub fn is_at_rest(&self) -> bool {
-        self.unsettled == 0 && self.closed == 0
+        self.unsettled == 0 && self.overdue == 0 && self.closed == 0
     }
 }
 

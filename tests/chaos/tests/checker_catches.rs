@@ -72,6 +72,21 @@ async fn a_change_of_stock_without_its_guard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn units_of_a_cancelled_order_that_come_back_twice() {
+    found_without("release_without_guard", "cancel_storm", &[Broken::Leaked]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_expire_without_giving_their_units_back() {
+    found_without("return_without_units", "expiry_storm", &[Broken::Leaked]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_does_not_cancel_again() {
+    found_without("return_without_cancel", "cancel_storm_postgres_restored", &[Broken::Undone]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_syncs_every_second_and_loses_power() {
     let weakened = DeploymentOptions {
         settings: [("durability_check".to_owned(), "warn".to_owned())].into(),

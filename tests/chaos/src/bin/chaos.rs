@@ -2,13 +2,14 @@
 //! run itself failed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chaos::deployment::DeploymentOptions;
 use chaos::event::EventReport;
 use chaos::faults;
+use chaos::report::{RunRecord, Total};
 use chaos::runner::{Plan, run};
 use clap::Parser;
 
@@ -21,6 +22,9 @@ struct Arguments {
     /// Decides the order of the faults and everything random in them; drawn where none is given
     #[arg(long)]
     seed: Option<u64>,
+    /// Deployments side by side: most of the time of an event is waiting
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    lanes: u8,
     /// Only faults of these kinds (may be repeated)
     #[arg(long = "fault")]
     faults: Vec<String>,
@@ -33,20 +37,34 @@ struct Arguments {
     /// Writes the report there, as JSON
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Keeps what came of it in a file of its own in this directory
+    #[arg(long, value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Runs nothing: adds up what was kept in this directory
+    #[arg(long, value_name = "DIR")]
+    sum: Option<PathBuf>,
+    /// With --sum: writes the table there, between its marks
+    #[arg(long, value_name = "PAGE", requires = "sum")]
+    into: Option<PathBuf>,
     /// Lists the kinds of faults
     #[arg(long)]
     list: bool,
 }
 
-#[tokio::main]
+/// Whoever waits for a command of the system keeps a thread.
+#[tokio::main(worker_threads = 16)]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(dir) = &arguments.sum {
+        return sum(dir, arguments.into.as_deref());
+    }
     if arguments.list {
         faults::kinds().iter().for_each(|kind| println!("{kind}"));
         return ExitCode::SUCCESS;
     }
     let plan = plan(&arguments);
-    println!("seed {}", plan.seed);
+    println!("seed {}, lanes {}", plan.seed, plan.lanes);
+    let began = Instant::now();
     let report = tokio::select! {
         report = run(&plan, tell) => report,
         _ = tokio::signal::ctrl_c() => {
@@ -54,29 +72,53 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let report = match report {
-        Ok(report) => report,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::from(2);
-        }
-    };
-    println!("\nseed {}\n{}", report.seed, report.table());
+    println!("\nseed {}, lanes {}\n{}", report.seed, report.lanes, report.table());
     report.complaints().iter().for_each(|complaint| println!("{complaint}"));
     if let Some(path) = arguments.json {
         let written = serde_json::to_vec_pretty(&report).map_err(std::io::Error::other);
         if let Err(error) = written.and_then(|text| std::fs::write(&path, text)) {
-            eprintln!("error: write {}: {error}", path.display());
-            return ExitCode::from(2);
+            return failed(&path, &error);
         }
     }
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if let Some(dir) = arguments.record {
+        let record = RunRecord::of(&report, arguments.partitions, began.elapsed().as_secs());
+        if let Err(error) = record.keep(&dir) {
+            return failed(&dir, &error);
+        }
+    }
+    match (report.failures.is_empty(), report.is_good()) {
+        (false, _) => ExitCode::from(2),
+        (true, true) => ExitCode::SUCCESS,
+        (true, false) => ExitCode::FAILURE,
+    }
+}
+
+fn sum(dir: &Path, page: Option<&Path>) -> ExitCode {
+    let total = match Total::read(dir) {
+        Ok(total) => total,
+        Err(error) => return failed(dir, &error),
+    };
+    match page {
+        Some(page) => {
+            if let Err(error) = total.write_into(page) {
+                return failed(page, &error);
+            }
+        }
+        None => println!("{}", total.markdown()),
+    }
+    if total.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> ExitCode {
+    eprintln!("error: {}: {error}", path.display());
+    ExitCode::from(2)
 }
 
 fn plan(arguments: &Arguments) -> Plan {
     let all = || faults::kinds().into_iter().map(str::to_owned).collect();
     Plan {
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        lanes: arguments.lanes.into(),
         time: arguments.seconds.map(Duration::from_secs),
         kinds: if arguments.faults.is_empty() { all() } else { arguments.faults.clone() },
         deployment: DeploymentOptions {

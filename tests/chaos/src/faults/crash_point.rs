@@ -24,6 +24,12 @@ enum By {
     Opening,
     /// An opening that must rebuild Redis.
     Rebuild,
+    /// Cancels: an API node is armed.
+    Cancels,
+    /// Holds that end: a worker is armed, and sweeps.
+    Holds,
+    /// Units that come back: every worker is armed, since only the keeper comes there.
+    Returns,
 }
 
 /// A named line.
@@ -60,8 +66,22 @@ pub const POINTS: [Point; 18] = [
     point("opening_after_base", "crash_opening_after_base", By::Rebuild),
 ];
 
+/// Those to which only orders come that are given up, or whose hold is over.
+pub(super) const CANCEL_BEFORE_COMMIT: Point =
+    point("step_before_commit", "cancel_storm_crash_before_commit", By::Cancels);
+pub(super) const CANCEL_AFTER_COMMIT: Point =
+    point("step_after_commit", "cancel_storm_crash_after_commit", By::Cancels);
+pub(super) const RETURN_BEFORE_LEDGER: Point =
+    point("stock_before_ledger", "cancel_storm_crash_before_ledger", By::Returns);
+pub(super) const EXPIRE_BEFORE_COMMIT: Point =
+    point("expire_before_commit", "expiry_storm_crash_before_commit", By::Holds);
+pub(super) const EXPIRE_AFTER_COMMIT: Point =
+    point("step_after_commit", "expiry_storm_crash_after_commit", By::Holds);
+
 /// How often the line is passed before it ends the process.
 const PASSES_MAX: u32 = 20;
+/// The same where a pass is a whole batch of orders.
+const BATCHES_MAX: u32 = 4;
 /// How long the armed process may live.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
@@ -87,6 +107,13 @@ impl CrashPoint {
         process.options.failpoints = if others.is_empty() { armed } else { format!("{others};{armed}") };
         process.start_again()?;
         self.armed.push(node);
+        Ok(())
+    }
+
+    fn arm_workers(&mut self, deployment: &mut Deployment, passes: u32) -> Result<(), ChaosError> {
+        for worker in deployment.of_role(Role::Worker) {
+            self.arm(deployment, worker, passes)?;
+        }
         Ok(())
     }
 
@@ -136,22 +163,22 @@ impl Fault for CrashPoint {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         let passes = match self.point.by {
-            By::Claims | By::Entries => scene.random.u32(..PASSES_MAX),
+            By::Claims | By::Entries | By::Cancels | By::Returns => scene.random.u32(..PASSES_MAX),
+            By::Holds => scene.random.u32(..BATCHES_MAX),
             By::NewSale | By::Opening | By::Rebuild => 0,
         };
         match self.point.by {
-            By::Claims => {
+            By::Claims | By::Cancels => {
                 let apis = deployment.of_role(Role::Api);
                 self.arm(deployment, apis[scene.random.usize(..apis.len())], passes)?;
             }
-            By::Entries => {
+            By::Entries | By::Holds => {
                 let workers = deployment.of_role(Role::Worker);
                 self.arm(deployment, workers[scene.random.usize(..workers.len())], passes)?;
             }
+            By::Returns => self.arm_workers(deployment, passes)?,
             By::NewSale => {
-                for worker in deployment.of_role(Role::Worker) {
-                    self.arm(deployment, worker, passes)?;
-                }
+                self.arm_workers(deployment, passes)?;
                 let sale = format!("{}-late", scene.sales[0]);
                 deployment.create_sale(&sale, &[("LATE", 100, None)]).await?;
                 scene.sales.push(sale);
@@ -200,6 +227,13 @@ mod tests {
             let found: usize = engine.iter().map(|source| source.matches(&text).count()).sum();
             assert_eq!(found, 1, "{text}");
             assert_eq!(point.kind, format!("crash_{}", point.name));
+        }
+    }
+    #[test]
+    fn every_point_of_an_order_that_ends_stands_in_the_engine() {
+        let steps = include_str!("../../../../src/order_life/steps.rs");
+        for point in [CANCEL_BEFORE_COMMIT, CANCEL_AFTER_COMMIT, EXPIRE_BEFORE_COMMIT, EXPIRE_AFTER_COMMIT] {
+            assert!(steps.contains(&format!("crash_point!(\"{}\")", point.name)), "{}", point.name);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The faults of the matrix.
 
+mod cancels_restored;
 mod clock;
 mod crash_point;
 mod delivery;
@@ -16,6 +17,7 @@ mod redis_data;
 mod replay_crash;
 mod restore;
 mod server;
+mod storm;
 
 use crate::fault::Fault;
 
@@ -35,6 +37,7 @@ pub use redis_data::{DataLoss, Loss, OlderDump};
 pub use replay_crash::{REPLAY_POINTS, ReplayCrashed};
 pub use restore::{PostgresRestored, ReplayedTwice};
 pub use server::{Server, ServerFault, Treatment};
+pub use storm::Storm;
 
 /// Makes a fault of one kind.
 pub type Make = fn() -> Box<dyn Fault>;
@@ -87,6 +90,7 @@ pub fn all() -> Vec<Box<dyn Fault>> {
             Trouble::ALL.map(|trouble| Box::new(NetworkFault::new(server, trouble)) as Box<dyn Fault>),
         );
     }
+    faults.extend(storm::storms());
     faults.extend(of_other_layouts());
     faults
 }

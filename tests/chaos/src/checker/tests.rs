@@ -1,6 +1,7 @@
 //! Small histories, made by hand: each promise is seen broken once.
 
 use super::*;
+use crate::history::{CancelAttempt, CancelOrder, CancelOutcome, CancelledBy, Lines};
 use crate::stored::{DeadLetter, StoredItem};
 
 fn lines(units: u32) -> Lines {
@@ -28,23 +29,39 @@ fn unknown() -> Outcome {
 }
 
 fn order(id: &str, key: &str) -> StoredOrder {
-    StoredOrder { id: id.into(), purchase: purchase(key), lines: lines(1), cancelled: None }
+    StoredOrder {
+        id: id.into(),
+        purchase: purchase(key),
+        lines: lines(1),
+        refused: BTreeSet::new(),
+        cancelled: None,
+        cancel_steps: 0,
+        cancelled_before_its_time: false,
+    }
 }
 
 /// A run in which these orders are stored, and everything else is as it must be.
 fn at_rest_with(allotted: i64, orders: Vec<StoredOrder>) -> Stored {
     let active = orders.iter().filter(|order| order.cancelled.is_none());
     let sold: i64 = active.map(|order| order.lines.values().map(|n| i64::from(*n)).sum::<i64>()).sum();
-    let item = StoredItem { allotted, sold, in_redis: Some(allotted - sold) };
+    let cancelled = || orders.iter().filter(|order| order.cancelled.is_some());
+    let returned: BTreeMap<String, Lines> = cancelled()
+        .map(|order| (order.id.clone(), order.units().map(|(sku, n)| (sku.clone(), n)).collect()))
+        .filter(|(_, lines): &(_, Lines)| !lines.is_empty())
+        .collect();
+    let back: i64 = returned.values().flat_map(|lines| lines.values()).map(|n| i64::from(*n)).sum();
+    let in_ledger = allotted + back;
+    let item = StoredItem { allotted, sold, in_redis: Some(allotted - sold), in_ledger };
     Stored {
         orders,
+        returned,
         items: BTreeMap::from([(("s".to_owned(), "TEE".to_owned()), item)]),
         ..Stored::default()
     }
 }
 
 fn judged(attempts: Vec<Attempt>, stored: &Stored) -> Findings {
-    check(&History { attempts }, stored, &Injected::default())
+    check(&History { attempts, ..History::default() }, stored, &Injected::default())
 }
 
 /// The kinds that were found.
@@ -93,6 +110,7 @@ fn what_the_injector_destroyed_is_counted_apart() {
         Injected { destroyed: BTreeMap::from([("A".to_owned(), lines(1))]), ..Injected::default() };
     let history = |second| History {
         attempts: vec![attempt("1", 0, told("A", true)), attempt("1", 50, told(second, true))],
+        ..History::default()
     };
     // The retry made a new order, since the first is gone with the storage.
     let stored = at_rest_with(5, vec![order("B", "1")]);
@@ -107,8 +125,8 @@ fn what_the_injector_destroyed_is_counted_apart() {
 #[test]
 fn what_a_failover_may_lose_is_measured_and_nothing_else_is_let_pass() {
     let injected = Injected { loss_is_allowed: true, ..Injected::default() };
-    let history =
-        History { attempts: vec![attempt("1", 0, told("A", true)), attempt("1", 50, told("B", true))] };
+    let attempts = vec![attempt("1", 0, told("A", true)), attempt("1", 50, told("B", true))];
+    let history = History { attempts, ..History::default() };
     let findings = check(&history, &at_rest_with(5, vec![order("B", "1")]), &injected);
     assert!(findings.is_clean(), "{findings:?}");
     assert_eq!((findings.lost_in_failover, findings.destroyed), (1, 0));
@@ -210,7 +228,7 @@ fn sold_out_is_false_where_units_were_never_sold() {
     // The same answer for each of two items: one of them was sold out.
     let both = Lines::from([("TEE".to_owned(), 1), ("CUP".to_owned(), 1)]);
     let mut with_cup = stored;
-    let cup = StoredItem { allotted: 0, sold: 0, in_redis: Some(0) };
+    let cup = StoredItem { in_redis: Some(0), ..StoredItem::default() };
     with_cup.items.insert(("s".to_owned(), "CUP".to_owned()), cup);
     let mut of_both = some;
     of_both[2].lines = both;
@@ -257,6 +275,104 @@ fn a_conflict_needs_two_bodies() {
         Attempt { lines: lines(2), ..attempt("1", 50, told("A", false)) },
     ];
     assert_eq!(broken(given_away, &at_rest_with(1, vec![order("A", "1")])), [Broken::WrongConflict]);
+}
+
+/// An order that is cancelled for this reason, as it should be.
+fn given_up(reason: &str) -> Stored {
+    let cancelled = StoredOrder { cancelled: Some(reason.into()), cancel_steps: 1, ..order("A", "1") };
+    at_rest_with(5, vec![cancelled])
+}
+
+/// What is found where order A was told and this was answered to cancels of it.
+fn after_cancels(cancels: &[(CancelledBy, CancelOutcome)], stored: &Stored) -> Vec<Broken> {
+    let cancels = cancels.iter().map(|(by, outcome)| CancelAttempt {
+        from_us: 50,
+        to_us: Some(60),
+        cancel: CancelOrder { order: "A".into(), by: by.clone() },
+        outcome: outcome.clone(),
+    });
+    let attempts = vec![attempt("1", 0, told("A", true)), attempt("1", 90, told("A", false))];
+    let history = History { attempts, cancels: cancels.collect() };
+    check(&history, stored, &Injected::default()).broken.into_keys().collect()
+}
+
+fn by_buyer() -> CancelledBy {
+    CancelledBy::Buyer("b".into())
+}
+
+fn not_now(problem: &str) -> CancelOutcome {
+    CancelOutcome::Refused { status: 409, problem: problem.into() }
+}
+
+#[test]
+fn what_was_cancelled_stays_cancelled() {
+    let done = [(by_buyer(), CancelOutcome::Done)];
+    assert_eq!(after_cancels(&done, &given_up("buyer")), []);
+    // Cancelled by another before: that is as good.
+    let both = [(by_buyer(), CancelOutcome::Done), (CancelledBy::Operator, CancelOutcome::Done)];
+    assert_eq!(after_cancels(&both, &given_up("operator")), []);
+    assert_eq!(after_cancels(&done, &given_up("expired")), []);
+    let active = at_rest_with(5, vec![order("A", "1")]);
+    assert_eq!(after_cancels(&done, &active), [Broken::Undone]);
+    let open = [(by_buyer(), CancelOutcome::Unknown { why: "503".into() })];
+    assert_eq!(after_cancels(&open, &active), []);
+    assert_eq!(after_cancels(&open, &given_up("buyer")), []);
+}
+
+#[test]
+fn a_cancel_that_the_sale_allows_is_not_refused() {
+    let active = at_rest_with(5, vec![order("A", "1")]);
+    assert_eq!(after_cancels(&[(by_buyer(), not_now("not-stored-yet"))], &active), []);
+    assert_eq!(after_cancels(&[(by_buyer(), not_now("not-cancellable"))], &active), [Broken::Undone]);
+    assert_eq!(after_cancels(&[(CancelledBy::Operator, not_now("conflict"))], &active), [Broken::Undone]);
+    assert_eq!(after_cancels(&[(by_buyer(), not_now("not-found"))], &active), [Broken::HiddenOrder]);
+    assert_eq!(after_cancels(&[(CancelledBy::Operator, not_now("not-found"))], &active), []);
+}
+
+#[test]
+fn nothing_is_cancelled_without_a_cause() {
+    assert_eq!(after_cancels(&[], &given_up("buyer")), [Broken::Unasked]);
+    let refused = [(by_buyer(), not_now("not-stored-yet"))];
+    assert_eq!(after_cancels(&refused, &given_up("buyer")), [Broken::Unasked]);
+    let of_another = [(CancelledBy::Buyer("mallory".into()), CancelOutcome::Done)];
+    assert_eq!(after_cancels(&of_another, &given_up("buyer")), [Broken::Unasked]);
+    assert_eq!(after_cancels(&[(by_buyer(), CancelOutcome::Done)], &given_up("operator")), [Broken::Unasked]);
+    assert_eq!(after_cancels(&[], &given_up("declined")), [Broken::Unasked]);
+    let mut early = given_up("expired");
+    assert_eq!(after_cancels(&[], &early), []);
+    early.orders[0].cancelled_before_its_time = true;
+    assert_eq!(after_cancels(&[], &early), [Broken::Unasked]);
+    let mut twice = given_up("expired");
+    twice.orders[0].cancel_steps = 2;
+    assert_eq!(after_cancels(&[], &twice), [Broken::Unasked]);
+}
+
+#[test]
+fn units_come_back_once() {
+    // Nowhere: neither in Redis nor in the ledger.
+    let mut forgotten = given_up("expired");
+    forgotten.returned.clear();
+    forgotten.items.values_mut().for_each(|item| (item.in_redis, item.in_ledger) = (Some(4), 5));
+    assert_eq!(after_cancels(&[], &forgotten), [Broken::Leaked]);
+    // Twice in Redis, once in the ledger.
+    let mut twice = given_up("expired");
+    twice.items.values_mut().for_each(|item| item.in_redis = Some(6));
+    assert_eq!(after_cancels(&[], &twice), [Broken::Leaked]);
+    // Back in Redis, and the ledger does not know.
+    let mut unwritten = given_up("expired");
+    unwritten.returned.clear();
+    unwritten.items.values_mut().for_each(|item| item.in_ledger = 5);
+    assert_eq!(after_cancels(&[], &unwritten), [Broken::Leaked]);
+    // Of an order that is active.
+    let mut active = at_rest_with(5, vec![order("A", "1")]);
+    active.returned.insert("A".into(), lines(1));
+    assert_eq!(after_cancels(&[], &active), [Broken::Leaked]);
+}
+
+#[test]
+fn an_order_that_outlives_its_hold_is_stuck() {
+    let stored = Stored { overdue: 1, ..at_rest_with(5, vec![order("A", "1")]) };
+    assert_eq!(after_cancels(&[], &stored), [Broken::Stuck]);
 }
 
 #[test]

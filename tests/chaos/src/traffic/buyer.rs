@@ -1,4 +1,4 @@
-//! The buyers of one event: honest ones, impatient ones, and some who misuse their keys.
+//! What one buyer does.
 
 use std::io;
 use std::sync::Arc;
@@ -6,93 +6,73 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use tokio::task::JoinSet;
 
+use super::{ITEMS, PLENTY_FROM};
 use crate::client::Client;
-use crate::deployment::Item;
-use crate::history::{Lines, Outcome, Purchase};
+use crate::history::{CancelOrder, CancelOutcome, CancelledBy, Lines, Outcome, Purchase};
+use crate::occasion::Occasion;
 
-/// Buyers at once, and the pause of each between two purchases (ms): some 200 requests in a second.
-const BUYERS: u32 = 12;
+/// The pause of each between two purchases (ms): with all buyers some 200 requests in a second.
 const PAUSE_MS: std::ops::Range<u64> = 20..70;
-/// Between two attempts with one key.
+/// Between two attempts with one key, or to cancel one order.
 const RETRY_MS: std::ops::Range<u64> = 40..120;
 /// Attempts with one key while the sale runs, and how long a purchase is followed up once it is over.
 const RETRIES_MAX: u32 = 200;
 const RESOLVE: Duration = Duration::from_secs(30);
 /// Orders of one buyer that he remembers for later.
 const REMEMBERED_MAX: usize = 200;
+/// Of what a buyer does in a cancel storm.
+const CANCELS_PERCENT: u32 = 40;
 
-/// Enough of most items, too little of one, and a limit on one.
-pub const ITEMS: [Item; 10] = [
-    ("SCARCE", 60, None),
-    ("LIMITED", 1_000_000, Some(2)),
-    ("PLENTY-A", 1_000_000, None),
-    ("PLENTY-B", 1_000_000, None),
-    ("PLENTY-C", 1_000_000, None),
-    ("PLENTY-D", 1_000_000, None),
-    ("PLENTY-E", 1_000_000, None),
-    ("PLENTY-F", 1_000_000, None),
-    ("PLENTY-G", 1_000_000, None),
-    ("PLENTY-H", 1_000_000, None),
-];
-const PLENTY_FROM: usize = 2;
-
-/// Traffic under way.
-pub struct Traffic {
-    stop: Arc<AtomicBool>,
-    buyers: JoinSet<io::Result<()>>,
-}
-
-impl Traffic {
-    /// Starts the buyers of one sale; what they do follows from `random`.
-    pub fn start(client: &Client, sale: &str, random: &mut Rng) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut buyers = JoinSet::new();
-        for number in 0..BUYERS {
-            let buyer = Buyer {
-                client: client.clone(),
-                sale: sale.to_owned(),
-                number,
-                purchases: 0,
-                orders: Vec::new(),
-                random: random.fork(),
-                stop: stop.clone(),
-                resolve_until: None,
-            };
-            buyers.spawn(buyer.run());
-        }
-        Self { stop, buyers }
-    }
-
-    /// Lets no new purchase begin, and waits until each has its answer or the patience is over.
-    ///
-    /// # Errors
-    /// Where the history could not be written.
-    pub async fn finish(mut self) -> io::Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        while let Some(ended) = self.buyers.join_next().await {
-            ended.map_err(io::Error::other)??;
-        }
-        Ok(())
-    }
-}
-
-struct Buyer {
+/// One of them; he buys under many names.
+pub(super) struct Buyer {
     client: Client,
     sale: String,
     number: u32,
+    occasion: Occasion,
     purchases: u32,
-    orders: Vec<(Purchase, Lines)>,
+    orders: Vec<Bought>,
     random: Rng,
     stop: Arc<AtomicBool>,
     resolve_until: Option<Instant>,
 }
 
+/// An order that he was told of.
+#[derive(Clone)]
+struct Bought {
+    purchase: Purchase,
+    lines: Lines,
+    order: String,
+}
+
 impl Buyer {
-    async fn run(mut self) -> io::Result<()> {
+    pub(super) fn new(
+        client: &Client,
+        sale: &str,
+        number: u32,
+        occasion: Occasion,
+        random: Rng,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            client: client.clone(),
+            sale: sale.to_owned(),
+            number,
+            occasion,
+            purchases: 0,
+            orders: Vec::new(),
+            random,
+            stop,
+            resolve_until: None,
+        }
+    }
+
+    pub(super) async fn run(mut self) -> io::Result<()> {
         while !self.stop.load(Ordering::Relaxed) {
             match self.random.u32(..100) {
+                _ if self.occasion.has_cancels() && self.random.u32(..100) < CANCELS_PERCENT => {
+                    self.give_up().await?;
+                }
                 0..12 => self.send_again(false).await?,
                 12..16 => self.send_again(true).await?,
                 16..22 => self.buy_twice_at_once().await?,
@@ -131,8 +111,51 @@ impl Buyer {
             outcome = self.client.claim(&purchase, &lines, self.random.usize(..)).await?;
             attempts += 1;
         }
-        if matches!(outcome, Outcome::Order { .. }) && self.orders.len() < REMEMBERED_MAX {
-            self.orders.push((purchase, lines));
+        if let Outcome::Order { id, .. } = outcome
+            && self.orders.len() < REMEMBERED_MAX
+        {
+            self.orders.push(Bought { purchase, lines, order: id });
+        }
+        Ok(())
+    }
+
+    /// Cancels one of his orders, and follows up until it is said what became of it: himself, by an operator, or both at
+    /// once on two nodes. It may be one that was bought a moment ago and is in the log alone, or one that was given up.
+    async fn give_up(&mut self) -> io::Result<()> {
+        let last = self.orders.len().checked_sub(1);
+        let index = if self.random.bool() { last } else { last.map(|last| self.random.usize(..=last)) };
+        let Some(Bought { purchase, order, .. }) = index.map(|index| self.orders[index].clone()) else {
+            return Ok(());
+        };
+        let himself = CancelOrder { order: order.clone(), by: CancelledBy::Buyer(purchase.buyer) };
+        let operator = CancelOrder { order, by: CancelledBy::Operator };
+        match self.random.u32(..10) {
+            0..6 => self.cancel(&himself).await,
+            6..8 => self.cancel(&operator).await,
+            _ => {
+                let node = self.random.usize(..1000);
+                let other = self.client.clone();
+                let (_, both) = tokio::join!(other.cancel(&operator, node + 1), self.cancel(&himself));
+                both
+            }
+        }
+    }
+
+    async fn cancel(&mut self, cancel: &CancelOrder) -> io::Result<()> {
+        for _ in 0..RETRIES_MAX {
+            let outcome = self.client.cancel(cancel, self.random.usize(..)).await?;
+            let is_open = match outcome {
+                CancelOutcome::Done => false,
+                // To a buyer it is said so; an operator is told that there is no such order yet.
+                CancelOutcome::Refused { problem, .. } => {
+                    ["not-stored-yet", "not-found"].contains(&&*problem)
+                }
+                CancelOutcome::Unknown { .. } => true,
+            };
+            if !is_open || self.is_too_late() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(self.random.u64(RETRY_MS))).await;
         }
         Ok(())
     }
@@ -151,7 +174,7 @@ impl Buyer {
         let Some(index) = (!self.orders.is_empty()).then(|| self.random.usize(..self.orders.len())) else {
             return Ok(());
         };
-        let (purchase, mut lines) = self.orders[index].clone();
+        let Bought { purchase, mut lines, .. } = self.orders[index].clone();
         if other_body {
             lines.values_mut().for_each(|units| *units += 1);
         }

@@ -1,10 +1,14 @@
 //! Judges a run from outside: what buyers were told, against what the servers hold. Pure.
 
+mod cancels;
+mod items;
+mod sold_out;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::client::PARTITION_EMPTY;
 use crate::findings::{Broken, Findings};
-use crate::history::{Attempt, History, Lines, Outcome, Purchase};
+use crate::history::{Attempt, History, Outcome, Purchase};
 use crate::stored::{Injected, Stored, StoredOrder};
 
 /// Judges.
@@ -16,8 +20,9 @@ pub fn check(history: &History, stored: &Stored, injected: &Injected) -> Finding
     for (purchase, attempts) in &view.attempts {
         of_one_key(&view, purchase, attempts, &mut findings);
     }
-    sold_out_answers(&view, &mut findings);
-    items(&view, &mut findings);
+    cancels::check(&view, &mut findings);
+    sold_out::check(&view, &mut findings);
+    items::check(&view, &mut findings);
     at_rest(stored, &mut findings);
     findings
 }
@@ -170,118 +175,13 @@ fn hides_an_order(view: &View<'_>, purchase: &Purchase, attempts: &[&Attempt], r
     exists && !other_may_have_made_it
 }
 
-/// An answer "sold out" was right if, at that moment, the units of all orders asked for so far could have been all there
-/// were, or all that the buyer's partition had. Orders that came to nothing count too: the bound errs on the engine's side.
-fn sold_out_answers(view: &View<'_>, findings: &mut Findings) {
-    let asked_at = units_by_first_request(view);
-    for attempt in &view.history.attempts {
-        let Outcome::Refused { problem, .. } = &attempt.outcome else { continue };
-        let enough: fn(u32) -> i64 = match problem.as_str() {
-            "sold-out" => |_| 1,
-            "insufficient-stock" | PARTITION_EMPTY => |quantity| i64::from(quantity),
-            // Nobody has closed a sale, and every one of them exists.
-            "closed" | "paused" | "not-yet-open" | "not-found" | "unknown-item" => {
-                findings.add(Broken::FalselySoldOut, format!("{problem} for {:?}", attempt.purchase));
-                continue;
-            }
-            _ => continue,
-        };
-        let until = attempt.to_us.unwrap_or(u64::MAX);
-        // A partition has at least its share, whatever others have.
-        let shares = if problem == PARTITION_EMPTY { i64::from(view.stored.partitions.max(1)) } else { 1 };
-        let any_short = attempt.lines.iter().any(|(sku, &quantity)| {
-            let item = (attempt.purchase.sale.clone(), sku.clone());
-            let allotted = view.stored.items.get(&item).map_or(0, |item| item.allotted);
-            let claimed: i64 = asked_at
-                .get(&item)
-                .map_or(0, |claims| claims.iter().take_while(|(at, _)| *at <= until).map(|(_, n)| n).sum());
-            allotted / shares - claimed < enough(quantity)
-        });
-        if !any_short {
-            findings.add(
-                Broken::FalselySoldOut,
-                format!("{problem} for {:?} of {:?}", attempt.lines, attempt.purchase),
-            );
-        }
-    }
-}
-
-/// For each item, the units of every order there ever was, by when it was first asked for (µs).
-fn units_by_first_request<'a>(view: &View<'a>) -> BTreeMap<(String, String), Vec<(u64, i64)>> {
-    let mut by_item: BTreeMap<_, Vec<(u64, i64)>> = BTreeMap::new();
-    let mut add = |sale: &str, lines: &Lines, at: u64| {
-        for (sku, &units) in lines {
-            by_item.entry((sale.to_owned(), sku.clone())).or_default().push((at, i64::from(units)));
-        }
-    };
-    for order in &view.stored.orders {
-        // Planted: from the beginning, as far as anybody knows.
-        let first = view.attempts.get(&order.purchase).map_or(0, |attempts| attempts[0].from_us);
-        add(&order.purchase.sale, &order.lines, first);
-    }
-    for letter in &view.stored.dead_letters {
-        add(letter.sale.as_deref().unwrap_or_default(), &letter.lines, 0);
-    }
-    for attempt in &view.history.attempts {
-        // Destroyed, or lost: an order that was told and is no longer there took its units all the same.
-        if let Outcome::Order { id, new: true } = &attempt.outcome
-            && !view.by_id.contains_key(id.as_str())
-        {
-            add(&attempt.purchase.sale, &attempt.lines, attempt.from_us);
-        }
-    }
-    for (id, lines) in view.injected.destroyed.iter().filter(|(id, _)| !view.by_id.contains_key(id.as_str()))
-    {
-        if !view.history.attempts.iter().any(|attempt| attempt.order() == Some(id)) {
-            let sales: BTreeSet<&str> = view.stored.items.keys().map(|(sale, _)| sale.as_str()).collect();
-            sales.into_iter().for_each(|sale| add(sale, lines, 0));
-        }
-    }
-    by_item.values_mut().for_each(|claims| claims.sort_unstable());
-    by_item
-}
-
-fn items(view: &View<'_>, findings: &mut Findings) {
-    let mut active: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for order in view.stored.orders.iter().filter(|order| order.cancelled.is_none()) {
-        for (sku, &units) in &order.lines {
-            *active.entry((&order.purchase.sale, sku)).or_default() += i64::from(units);
-        }
-    }
-    let mut dead: BTreeMap<(&str, &str), i64> = BTreeMap::new();
-    for letter in &view.stored.dead_letters {
-        for (sku, &units) in &letter.lines {
-            *dead.entry((letter.sale.as_deref().unwrap_or_default(), sku)).or_default() += i64::from(units);
-        }
-    }
-    for ((sale, sku), item) in &view.stored.items {
-        let key = (sale.as_str(), sku.as_str());
-        let units = active.get(&key).copied().unwrap_or(0);
-        if units > item.allotted {
-            findings.add(Broken::Oversold, format!("{sale} {sku}: {units} active of {}", item.allotted));
-        }
-        if units != item.sold {
-            findings
-                .add(Broken::Leaked, format!("{sale} {sku}: {units} active, {} counted as sold", item.sold));
-        }
-        let dead = dead.get(&key).copied().unwrap_or(0);
-        match item.in_redis {
-            Some(stock) if stock + units + dead == item.allotted => {}
-            stock => findings.add(
-                Broken::Leaked,
-                format!(
-                    "{sale} {sku}: redis {stock:?} + active {units} + dead {dead}, allotted {}",
-                    item.allotted
-                ),
-            ),
-        }
-    }
-}
-
 fn at_rest(stored: &Stored, findings: &mut Findings) {
     if stored.unsettled > 0 {
         findings
             .add(Broken::Stuck, format!("{} entries or changes of stock are not settled", stored.unsettled));
+    }
+    if stored.overdue > 0 {
+        findings.add(Broken::Stuck, format!("{} orders outlive their hold", stored.overdue));
     }
     if stored.closed > 0 {
         findings.add(Broken::Stuck, format!("{} partitions do not open", stored.closed));
@@ -295,5 +195,4 @@ fn at_rest(stored: &Stored, findings: &mut Findings) {
 }
 
 #[cfg(test)]
-#[path = "checker_tests.rs"]
 mod tests;
