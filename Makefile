@@ -7,7 +7,7 @@ COMPOSE_REDIS_URL = redis://127.0.0.1:16379
 COMPOSE_POSTGRES_URL = postgres://doorbuster:doorbuster@127.0.0.1:15432/doorbuster
 
 .DEFAULT_GOAL := help
-.PHONY: help deps run test chaos-deps chaos chaos-results chaos-short fmt lint build bench bench-full bench-smoke bench-deps clean
+.PHONY: help deps run test test-proxy chaos-deps chaos chaos-results chaos-short fmt lint build bench bench-full bench-smoke bench-deps clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ run: ## build and start everything: Redis, Postgres, all roles, a demo sale
 
 test: deps ## run all tests against real servers
 	$(CARGO) test --workspace --locked --no-fail-fast
+
+test-proxy: deps ## run a real nginx with deploy/nginx before a real node
+	@sh deploy/install-deps.sh --proxy
+	$(CARGO) test --locked --test proxy
 
 # Where cargo puts what it builds.
 TARGET = $(or $(CARGO_TARGET_DIR),target)

@@ -7,12 +7,13 @@
 # Does nothing where all of it is there. Never asks a question of its own; sudo may ask for a
 # password at a terminal.
 #
-#   deploy/install-deps.sh [--dry-run] [--build-only] [--chaos] [--bench]
+#   deploy/install-deps.sh [--dry-run] [--build-only] [--chaos] [--bench] [--proxy]
 #
 #   --dry-run     print the commands instead of running them
 #   --build-only  leave the servers out (they run in containers)
 #   --chaos       also what cutting a server off its network takes (ip)
 #   --bench       also what the benchmark's peers need: Node 20 or later, npm
+#   --proxy       also nginx, for `make test-proxy`
 #
 # Debian starts a packaged service when it is installed, and this script lets it: a policy-rc.d
 # would hold only until the next boot, and one left behind by an interrupted run would silently
@@ -27,14 +28,16 @@ dry_run=false
 servers=true
 chaos=false
 bench=false
+proxy=false
 for argument in "$@"; do
     case $argument in
         --dry-run) dry_run=true ;;
         --build-only) servers=false ;;
         --chaos) chaos=true ;;
         --bench) bench=true ;;
+        --proxy) proxy=true ;;
         *)
-            echo "install-deps: unknown option $argument; known are --dry-run, --build-only, --chaos and --bench" >&2
+            echo "install-deps: unknown option $argument; known are --dry-run, --build-only, --chaos, --bench and --proxy" >&2
             exit 2
             ;;
     esac
@@ -92,6 +95,8 @@ find_missing() {
     have curl || missing="$missing curl"
     have make || missing="$missing make"
     ! $chaos || have ip || missing="$missing ip"
+    # Often outside PATH.
+    ! $proxy || have nginx || [ -x "$root/usr/sbin/nginx" ] || missing="$missing nginx"
     if $bench; then
         have_node || missing="$missing nodejs"
         have npm || missing="$missing npm"
@@ -110,6 +115,7 @@ package() {
     case $manager:$1 in
         apt-get:redis) echo redis-server ;;
         apt-get:cc) echo gcc libc6-dev ;;
+        apt-get:nginx) echo nginx-light ;;
         apk:cc) echo gcc musl-dev ;;
         pacman:redis) echo valkey ;;
         dnf:postgresql | zypper:postgresql) echo postgresql-server ;;

@@ -101,6 +101,17 @@ fn what_only_chaos_needs_is_installed_only_for_it() {
 }
 
 #[test]
+fn nginx_is_installed_only_where_it_is_tested() {
+    let mut stubs = PRESENT.to_vec();
+    stubs.extend([ROOT, ("apt-get", FORBIDDEN)]);
+    assert!(install_deps(&commands(&stubs), &[]).status.success());
+    let with = stdout(&install_deps(&commands(&stubs), &["--dry-run", "--proxy"]));
+    assert!(with.ends_with("--no-install-recommends nginx-light\n"), "{with}");
+    stubs.push(("nginx", ""));
+    assert!(install_deps(&commands(&stubs), &["--proxy"]).status.success());
+}
+
+#[test]
 fn servers_that_are_too_old_count_as_missing() {
     let mut stubs = PRESENT.to_vec();
     stubs[0].1 = "echo Redis server v=6.2.14 sha=00000000:0";
