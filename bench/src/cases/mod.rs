@@ -115,6 +115,9 @@ pub struct LoadShape {
     /// Units that a peer with a row for each unit gets.
     #[serde(default = "peer_units")]
     pub peer_units_max: u64,
+    /// Streams of events that are open on the first sale of the engine meanwhile, besides the connections.
+    #[serde(default)]
+    pub watchers: usize,
     /// Also count system calls, in runs of their own.
     #[serde(default)]
     pub syscalls: bool,

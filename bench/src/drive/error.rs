@@ -16,6 +16,9 @@ pub enum DriveError {
     /// A limit.
     #[error(transparent)]
     Limit(#[from] LimitError),
+    /// Somebody who was to watch.
+    #[error("a sale cannot be watched: {0}")]
+    Watch(#[from] std::io::Error),
     /// A task panicked.
     #[error("a task of the benchmark panicked: {0}")]
     Panicked(#[from] tokio::task::JoinError),

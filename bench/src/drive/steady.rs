@@ -8,7 +8,7 @@ use super::target::Target;
 use super::{DriveError, Sample, Timeline, Turn};
 use crate::cases::Kind;
 use crate::cost::{Storage, Syscalls};
-use crate::load::{End, LoadPlan, Mix, Pace, Shop};
+use crate::load::{End, LoadPlan, Mix, Pace, Shop, Watchers};
 use crate::stage::{Bare, Engine, Peer, PeerKind};
 
 /// How long a burst may take beyond its arrivals.
@@ -96,13 +96,26 @@ async fn run(turn: &Turn<'_>, target: Target<'_>, stock: u64) -> Result<Sample, 
         // Counting a peer's orders is dearer than reading the engine's counters.
         _ => Duration::from_millis(1000),
     };
+    let watchers = match (target, turn.case.load.watchers) {
+        (Target::Engine(_), 1..) => {
+            Some(Watchers::open(target.address(), &shop.sales[0], turn.case.load.watchers).await?)
+        }
+        _ => None,
+    };
     let measured = measure(turn, target, plan, stock, Watch { every, points: false }).await?;
+    let watched = watchers.map(|watchers| watchers.watched());
     let mut sample = turn.sample();
     figures(&mut sample, &measured);
     if let (Some(before), Some(after)) = (before, target.storage().await?) {
         storage(&mut sample, &before, &after, measured.orders);
     }
     let mut faults = measured.faults;
+    if let Some(watched) = watched {
+        sample.set("events_per_s", watched.events_per_s);
+        if watched.unaware > 0 {
+            faults.push(format!("{} watchers were told of no change", watched.unaware));
+        }
+    }
     let mut seen = measured.tally;
     if turn.case.kind == Kind::Burst {
         // Where a 202 is no order yet, the last unit is sold when its order is stored.

@@ -12,6 +12,7 @@ mod pace;
 mod plan;
 mod request;
 mod tally;
+mod watchers;
 mod workload;
 
 pub use generator::{LoadError, run};
@@ -22,3 +23,4 @@ pub use request::{KEY_NUMBER_FROM, Shop};
 #[cfg(test)]
 pub use tally::tally_of;
 pub use tally::{Numbers, SLOT, Tally};
+pub use watchers::Watchers;
