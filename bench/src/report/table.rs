@@ -10,7 +10,7 @@ use super::statistics::Spread;
 use crate::load::Mix;
 
 /// What is shown of a subject, in this order: (figure, head, decimals).
-const COLUMNS: [(&str, &str, usize); 12] = [
+const COLUMNS: [(&str, &str, usize); 13] = [
     ("accepted_per_s", "accepted/s", 0),
     ("persisted_per_s", "persisted/s", 0),
     ("answers_per_s", "answers/s", 0),
@@ -22,6 +22,7 @@ const COLUMNS: [(&str, &str, usize); 12] = [
     ("cpu_us_per_order", "CPU µs/order", 1),
     ("cpu_us_per_answer", "CPU µs/answer", 1),
     ("redis_bytes_per_order", "Redis B/order", 0),
+    ("events_per_s", "events/s", 0),
     ("load_cpu_share", "load's CPU", 2),
 ];
 /// Of limits, which have one number each.
