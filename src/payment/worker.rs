@@ -15,7 +15,7 @@ use super::reclaim::reclaim;
 use super::rules::{Again, News, Sum, Task};
 use crate::buyer::BuyerId;
 use crate::claim::Decider;
-use crate::faults::crash_point;
+use crate::faults::{crash_point, weakened};
 use crate::gate::Gate;
 use crate::metrics::PaymentMetrics;
 use crate::order_id::OrderId;
@@ -164,6 +164,7 @@ impl<G: Gateway> PaymentWorker<G> {
     /// What fails here is found again once the lease of the payment is over.
     async fn work(&self, payment: TakenPayment, again: &Notify) {
         let order = payment.record.order;
+        crash_point!("payment_before_ask");
         let news = self.ask(&payment).await;
         crash_point!("payment_before_conclude");
         self.metrics.heard(payment.task, &news);
@@ -187,6 +188,10 @@ impl<G: Gateway> PaymentWorker<G> {
             Task::Charge => match charge_of(payment) {
                 Some(charge) => match self.gateway.charge(&charge).await {
                     Ok(state) => heard(state),
+                    Err(_) if weakened!("no_answer_is_paid") => {
+                        let Charge { amount, currency, .. } = charge;
+                        heard(ChargeState::Paid { amount, currency, reference: "none".into() })
+                    }
                     Err(error) => no_answer(error),
                 },
                 None => {
@@ -198,6 +203,7 @@ impl<G: Gateway> PaymentWorker<G> {
                 Ok(None) => News::NeverHeard,
                 Err(error) => no_answer(error),
             },
+            Task::Refund if weakened!("refund_forgotten") => News::Refunded,
             Task::Refund => match self.gateway.refund(record.charged_as).await {
                 Ok(()) => News::Refunded,
                 Err(GatewayError::Refused(why)) => News::RefundRefused(why),

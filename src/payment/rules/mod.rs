@@ -11,6 +11,7 @@
 //! A gateway may say late, twice or in any order what it has to say. The first final word counts; one that contradicts it
 //! is an incident, and money that was taken for nothing goes back.
 
+use crate::faults::weakened;
 use crate::order::{CancelReason, OrderState, words};
 use crate::order_id::OrderId;
 use crate::order_life::{Cancellation, Step};
@@ -188,10 +189,9 @@ impl Alarm {
 /// What a payment that is due asks for.
 pub fn task(facts: &PaymentFacts) -> Task {
     let holds = facts.order.is_some_and(|order| order.state == OrderState::Pending && !order.hold_is_over);
+    let is_made_from_late = facts.is_made_from_late && !weakened!("late_claim_is_charged");
     match facts.payment {
-        PaymentState::Due if is_free(facts) || facts.is_made_from_late || facts.order.is_none() => {
-            Task::Conclude
-        }
+        PaymentState::Due if is_free(facts) || is_made_from_late || facts.order.is_none() => Task::Conclude,
         PaymentState::Due if holds => Task::Charge,
         PaymentState::Due | PaymentState::Unknown => Task::LookUp,
         PaymentState::Late => Task::Reclaim,
@@ -279,6 +279,9 @@ fn paid(order: Option<PaidOrder>) -> Verdict {
             verdict(PaymentState::Paid, Some(Step::Confirm), Again::Never, Some("paid"))
         }
         (OrderState::Confirmed, _) => verdict(PaymentState::Paid, None, Again::Never, None),
+        (OrderState::Cancelled, _) if weakened!("late_money_is_kept") => {
+            verdict(PaymentState::Paid, None, Again::Never, None)
+        }
         (OrderState::Cancelled, Some(CancelReason::Expired)) => {
             verdict(PaymentState::Late, None, Again::Now, Some("paid after its hold was over"))
         }

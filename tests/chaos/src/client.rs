@@ -138,7 +138,7 @@ pub async fn is_ready(api: SocketAddr) -> bool {
 }
 
 /// Never sends a request twice by itself: what is sent is what is written down.
-fn http() -> HyperClient<HttpConnector, Full<Bytes>> {
+pub(crate) fn http() -> HyperClient<HttpConnector, Full<Bytes>> {
     HyperClient::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
 }
 

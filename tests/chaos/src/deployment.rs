@@ -15,6 +15,7 @@ use fred::types::Value;
 use tempfile::TempDir;
 
 use crate::ChaosError;
+use crate::gateway::Gateway;
 use crate::instruments::ReplicaSet;
 use crate::node_process::{NodeOptions, NodeProcess, Role};
 use crate::storage::{Instruments, Layout, Storage};
@@ -24,6 +25,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const DATABASE: &str = "chaos";
 /// Of the operators.
 pub const ADMIN_TOKEN: &str = "no-secret-of-a-chaos-deployment";
+/// Processes that ask the gateway, where there is one.
+const PAYMENT_NODES: usize = 2;
 const POLL: Duration = Duration::from_millis(20);
 /// For what the tests themselves ask of Redis.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,12 +71,14 @@ impl Default for DeploymentOptions {
 
 /// Everything that runs. Dropping it ends all of it.
 pub struct Deployment {
-    /// The engine's processes: first those that take claims, then those that persist.
+    /// The engine's processes: first those that take claims, then those that persist, then those that ask the gateway.
     pub nodes: Vec<NodeProcess>,
     /// Decides the claims: one server, unless the layout has replicas.
     pub redis: ReplicaSet,
     /// Where orders end.
     pub postgres: PrivatePostgres,
+    /// Takes the money, in a layout that has one.
+    pub gateway: Option<Gateway>,
     /// What lies around and under them.
     pub instruments: Instruments,
     /// How it was deployed.
@@ -108,19 +113,44 @@ impl Deployment {
         let pool = connect_pool(&postgres.url(DATABASE), 4, POSTGRES_TIMEOUT)
             .map_err(|error| ChaosError::Setup(error.to_string()))?;
         let store = CatalogueStore::new(pool, POSTGRES_TIMEOUT);
+        let gateway = (options.layout == Layout::WithGateway).then(|| Gateway::new(&dir)).transpose()?;
         let (nodes, temporary) = (Vec::new(), Some(temporary));
-        let mut deployment = Self { nodes, redis, postgres, instruments, options, store, dir, temporary };
+        let mut deployment =
+            Self { nodes, redis, postgres, gateway, instruments, options, store, dir, temporary };
         deployment.start_nodes()?;
+        deployment.start_gateway().await?;
         deployment.all_ready().await?;
         Ok(deployment)
+    }
+
+    async fn start_gateway(&mut self) -> Result<(), ChaosError> {
+        let first = self.apis().first().copied();
+        let Some(gateway) = &mut self.gateway else { return Ok(()) };
+        if let Some(api) = first {
+            gateway.tell(api);
+        }
+        gateway.start().await
+    }
+
+    /// The gateway.
+    ///
+    /// # Errors
+    /// [`ChaosError::Setup`] in a layout without one.
+    pub fn gateway(&mut self) -> Result<&mut Gateway, ChaosError> {
+        self.gateway
+            .as_mut()
+            .ok_or_else(|| ChaosError::Setup("there is no gateway in this layout".to_owned()))
     }
 
     fn start_nodes(&mut self) -> Result<(), ChaosError> {
         let apis = (0..self.options.apis).map(|number| (Role::Api, format!("api-{number}")));
         let workers = (0..self.options.workers).map(|number| (Role::Worker, format!("worker-{number}")));
-        for (role, name) in apis.chain(workers).collect::<Vec<_>>() {
+        let payments = if self.gateway.is_some() { PAYMENT_NODES } else { 0 };
+        let payments = (0..payments).map(|number| (Role::Payment, format!("payment-{number}")));
+        for (role, name) in apis.chain(workers).chain(payments).collect::<Vec<_>>() {
             let options = NodeOptions {
                 role,
+                command: vec!["run".to_owned()],
                 listen: local_address()?,
                 admin: local_address()?,
                 settings: self.settings(&name),
@@ -157,6 +187,7 @@ impl Deployment {
         let mut settings: BTreeMap<String, String> = settings
             .into_iter()
             .chain(self.options.layout.settings())
+            .chain(self.gateway.iter().flat_map(Gateway::settings))
             .map(|(n, v)| (n.to_owned(), v))
             .collect();
         settings.extend(self.options.settings.clone());
@@ -280,6 +311,6 @@ impl Deployment {
     }
 }
 
-fn local_address() -> Result<SocketAddr, ChaosError> {
+pub(crate) fn local_address() -> Result<SocketAddr, ChaosError> {
     Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?)))
 }

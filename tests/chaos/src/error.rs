@@ -32,6 +32,9 @@ pub enum ChaosError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The stand-in gateway, asked by the test itself.
+    #[error("gateway: {0}")]
+    Gateway(String),
     /// Something that must happen did not.
     #[error("not in time: {0}")]
     NotInTime(String),

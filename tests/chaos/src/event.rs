@@ -95,6 +95,10 @@ pub async fn run(
     traffic.finish().await.map_err(ChaosError::io("write the history"))?;
     let oversold_polls = watch.stop().await;
 
+    if deployment.gateway.is_some() && random.bool() {
+        // An operator who does not wait until what a dead worker had in hand counts as lost.
+        deployment.nodes[0].command_line(&["payment", "retry", "--all"]).await?;
+    }
     let mut stored = read_at_rest(deployment, &scene.sales, log_from).await?;
     stored.oversold_polls = oversold_polls;
     stored.deadlocks = deadlocks(deployment).saturating_sub(deadlocks_before);

@@ -34,13 +34,19 @@ pub enum Broken {
     Undone,
     /// Cancelled although nobody asked for it, before its hold was over, or more than once.
     Unasked,
+    /// Money was taken, and bought no order that stands, nor went back.
+    Kept,
+    /// A confirmed order of a paid sale whose money is not there: never taken, paid back, or another sum.
+    Unpaid,
+    /// Money was taken or paid back twice for one thing.
+    PaidTwice,
     /// Postgres had to break a deadlock.
     Deadlock,
 }
 
 impl Broken {
     /// All of them, as the columns of the table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Lost,
         Self::Ghost,
         Self::Phantom,
@@ -53,6 +59,9 @@ impl Broken {
         Self::WrongConflict,
         Self::Undone,
         Self::Unasked,
+        Self::Kept,
+        Self::Unpaid,
+        Self::PaidTwice,
         Self::Deadlock,
     ];
 
@@ -71,6 +80,9 @@ impl Broken {
             Self::WrongConflict => "false 422",
             Self::Undone => "undone",
             Self::Unasked => "unasked",
+            Self::Kept => "kept",
+            Self::Unpaid => "unpaid",
+            Self::PaidTwice => "paid twice",
             Self::Deadlock => "deadlock",
         }
     }

@@ -10,6 +10,7 @@ pub mod event;
 pub mod fault;
 pub mod faults;
 pub mod findings;
+pub mod gateway;
 pub mod history;
 pub mod inspection;
 pub mod instruments;

@@ -27,6 +27,22 @@ pub enum Role {
     Api,
     /// Persists, and stands for keeper.
     Worker,
+    /// Asks the payment gateway.
+    Payment,
+    /// The payment gateway: no node of the engine.
+    Gateway,
+}
+
+impl Role {
+    /// The setting `role`, where it has one.
+    fn setting(self) -> Option<&'static str> {
+        match self {
+            Self::Api => Some("api"),
+            Self::Worker => Some("worker"),
+            Self::Payment => Some("payment"),
+            Self::Gateway => None,
+        }
+    }
 }
 
 /// How to start a node. May be changed between a stop and a start.
@@ -36,6 +52,8 @@ pub struct NodeOptions {
     pub name: String,
     /// What it does.
     pub role: Role,
+    /// The command of the program that it is, with its arguments.
+    pub command: Vec<String>,
     /// Where its API listens; the same through every restart.
     pub listen: SocketAddr,
     /// Where its admin API listens.
@@ -69,10 +87,15 @@ impl NodeProcess {
     /// # Errors
     /// [`ChaosError::Io`].
     pub fn start(options: NodeOptions, dir: &Path) -> Result<Self, ChaosError> {
-        let log = dir.join(format!("{}.log", options.name));
-        let mut node = Self { options, log, running: None };
+        let mut node = Self::new(options, dir);
         node.start_again()?;
         Ok(node)
+    }
+
+    /// One that does not run yet.
+    pub fn new(options: NodeOptions, dir: &Path) -> Self {
+        let log = dir.join(format!("{}.log", options.name));
+        Self { options, log, running: None }
     }
 
     /// Starts it where it does not run.
@@ -89,7 +112,7 @@ impl NodeProcess {
         let also = log.try_clone().map_err(ChaosError::io("copy the handle of a log"))?;
         let mut command = self.command()?;
         let child = command
-            .arg("run")
+            .args(&self.options.command)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(also)
@@ -136,9 +159,10 @@ impl NodeProcess {
                 command.env_remove(name);
             }
         }
-        let role = if self.options.role == Role::Api { "api" } else { "worker" };
+        if let Some(role) = self.options.role.setting() {
+            command.env("DOORBUSTER_ROLE", role);
+        }
         command
-            .env("DOORBUSTER_ROLE", role)
             .env("DOORBUSTER_LISTEN", self.options.listen.to_string())
             .env("DOORBUSTER_ADMIN_LISTEN", self.options.admin.to_string())
             .env("FAILPOINTS", &self.options.failpoints)
@@ -226,6 +250,12 @@ impl NodeProcess {
     /// [`ChaosError::Io`] where it does not run.
     pub fn thaw(&mut self) -> Result<(), ChaosError> {
         self.signal(Signal::SIGCONT)
+    }
+
+    /// Whether SIGSTOP has reached it: proc(5) calls that T.
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid().unwrap_or(0)));
+        stat.unwrap_or_default().rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
     fn signal(&mut self, signal: Signal) -> Result<(), ChaosError> {

@@ -1,6 +1,7 @@
 //! What kind of sale an event happens in: who pays, how long orders wait for it, who gives up what he bought.
 
 use doorbuster::catalogue::{NewSale, SaleId};
+use doorbuster::payment::Rates;
 use serde_json::{Value, json};
 
 use crate::ChaosError;
@@ -17,10 +18,19 @@ pub enum Occasion {
     CancelStorm,
     /// Nobody pays: every order ends with its hold, while everybody buys.
     ExpiryStorm,
+    /// A gateway is asked for the money, most of it comes, and buyers and operators cancel.
+    PaidSale,
+    /// The same, but most money comes after the hold is over.
+    LatePayments,
 }
 
 /// How long an order of an expiry storm waits (s): the shortest there is, so that most end while something is broken.
 const SHORT_HOLD_S: u32 = 1;
+/// How long an order of a paid sale waits (s): enough for a gateway at work, too little for one that is away.
+const PAID_HOLD_S: u32 = 2;
+/// After which time a gateway decides what it does not decide at once (ms): within a hold, and past the shortest.
+const SETTLE_MS: u64 = 300;
+const LATE_SETTLE_MS: u64 = 1_500;
 /// Longer than any event.
 const LONG_HOLD_S: u32 = 3600;
 
@@ -30,7 +40,7 @@ const STORM_STOCK: i64 = 12;
 impl Occasion {
     /// Whether buyers and operators cancel.
     pub fn has_cancels(self) -> bool {
-        self == Self::CancelStorm
+        matches!(self, Self::CancelStorm | Self::PaidSale | Self::LatePayments)
     }
 
     /// What is for sale: in a storm the scarce item is so scarce that its units are sold again and again.
@@ -50,8 +60,27 @@ impl Occasion {
             Self::CancelStorm if random.bool() => json!({ "buyer_cancel": "until_close" }),
             Self::CancelStorm => json!({ "payment": "checkout", "hold_s": LONG_HOLD_S }),
             Self::ExpiryStorm => json!({ "payment": "checkout", "hold_s": SHORT_HOLD_S }),
+            Self::PaidSale => paid(PAID_HOLD_S),
+            Self::LatePayments => paid(SHORT_HOLD_S),
         }
     }
+
+    /// How the gateway behaves while nothing is broken.
+    pub fn rates(self) -> Rates {
+        match self {
+            Self::LatePayments => Rates {
+                decline_rate: 0.05,
+                undecided_rate: 0.7,
+                settle_ms: LATE_SETTLE_MS,
+                ..Rates::default()
+            },
+            _ => Rates { decline_rate: 0.1, undecided_rate: 0.1, settle_ms: SETTLE_MS, ..Rates::default() },
+        }
+    }
+}
+
+fn paid(hold_s: u32) -> Value {
+    json!({ "payment": "gateway", "hold_s": hold_s, "buyer_cancel": "until_close" })
 }
 
 impl Deployment {

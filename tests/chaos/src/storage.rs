@@ -12,13 +12,28 @@ const SENTINELS: usize = 3;
 /// How long a primary may be silent before it is replaced (ms).
 const DOWN_AFTER_MS: u32 = 1000;
 
+/// A gateway that is away or slow for a second is to be noticed, and a request to charge that a frozen process sends at
+/// last is to count as one that may still come.
+const PAYMENT_SETTINGS: [(&str, &str); 8] = [
+    ("gateway_timeout_ms", "500"),
+    ("gateway_attempts", "2"),
+    ("gateway_retry_ms", "20"),
+    ("gateway_breaker_failures", "5"),
+    ("gateway_breaker_ms", "300"),
+    ("payment_poll_ms", "100"),
+    ("payment_retry_ms", "100"),
+    ("payment_give_up_s", "8"),
+];
+
 /// Which servers stand under the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Layout {
     /// One Redis and one Postgres.
     #[default]
     Single,
-    /// The same, both under the shim that takes power, room on the disk, and the right time.
+    /// The same, a payment gateway, and nodes that ask it.
+    WithGateway,
+    /// One Redis and one Postgres, both under the shim that takes power, room on the disk, and the right time.
     Shimmed,
     /// A Redis primary, a replica, and Sentinels that choose.
     Replicated {
@@ -40,6 +55,9 @@ impl Layout {
     pub fn settings(self) -> Vec<(&'static str, String)> {
         match self {
             Self::Replicated { ack_replica: true, .. } => vec![("ack", "replica".to_owned())],
+            Self::WithGateway => {
+                PAYMENT_SETTINGS.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -89,7 +107,7 @@ impl Storage {
         let (mut redis_shim, mut postgres_shim, mut island) = (None, None, None);
         let (mut replicas, mut sentinels) = (0, 0);
         match layout {
-            Layout::Single => {}
+            Layout::Single | Layout::WithGateway => {}
             Layout::Shimmed => {
                 let of_redis = Shim::install(&dir.join("redis-shim"), &dir.join("redis0/appendonlydir"))?;
                 let of_postgres = Shim::install(&dir.join("postgres-shim"), &dir.join("postgres/pgdata"))?;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use doorbuster::payment::SandboxCharge;
+
 use crate::history::{Lines, Purchase};
 
 /// An order in Postgres.
@@ -54,6 +56,30 @@ pub struct DeadLetter {
     pub sale: Option<String>,
 }
 
+/// The payment of an order, of any sale of the deployment.
+#[derive(Clone, Debug)]
+pub struct StoredPayment {
+    /// The order's id.
+    pub order: String,
+    /// How the order stands; `None` where Postgres has none.
+    pub order_state: Option<String>,
+    /// What it costs (minor units).
+    pub cost: i64,
+    /// The order under which the gateway knows the charge: itself, unless it was claimed for money that had come late.
+    pub paid_as: String,
+    /// The order for whose late money it was claimed, by its key.
+    pub late_for: Option<String>,
+}
+
+/// Two accounts of the same money.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// Of Postgres.
+    pub payments: Vec<StoredPayment>,
+    /// Of the gateway.
+    pub charges: Vec<SandboxCharge>,
+}
+
 /// Everything that is looked at.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
@@ -73,6 +99,10 @@ pub struct Stored {
     pub unsettled: u64,
     /// Orders that wait for a payment although their hold is over.
     pub overdue: u64,
+    /// Payments not decided, charges of which nobody was told, when the patience was over.
+    pub unpaid: u64,
+    /// Who has paid for what; `None` where there is no gateway.
+    pub books: Option<Books>,
     /// Items that were seen oversold during the run.
     pub oversold_polls: u64,
     /// Deadlocks that Postgres broke.
@@ -84,7 +114,7 @@ pub struct Stored {
 impl Stored {
     /// Whether nothing is under way any more.
     pub fn is_at_rest(&self) -> bool {
-        self.unsettled == 0 && self.overdue == 0 && self.closed == 0
+        self.unsettled == 0 && self.overdue == 0 && self.closed == 0 && self.unpaid == 0
     }
 }
 

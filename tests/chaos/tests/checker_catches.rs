@@ -87,6 +87,26 @@ async fn a_replay_that_does_not_cancel_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn money_that_comes_late_and_buys_nothing() {
+    found_without("late_money_is_kept", "late_payments", &[Broken::Kept]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refunds_that_are_forgotten() {
+    found_without("refund_forgotten", "late_payments", &[Broken::Kept]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_are_confirmed_where_the_gateway_gave_no_answer() {
+    found_without("no_answer_is_paid", "gateway_losing_answers", &[Broken::Unpaid]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_for_late_money_that_is_charged_itself() {
+    found_without("late_claim_is_charged", "crash_payment_after_reclaim", &[Broken::PaidTwice]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_syncs_every_second_and_loses_power() {
     let weakened = DeploymentOptions {
         settings: [("durability_check".to_owned(), "warn".to_owned())].into(),

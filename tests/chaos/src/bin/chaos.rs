@@ -28,6 +28,9 @@ struct Arguments {
     /// Only faults of these kinds (may be repeated)
     #[arg(long = "fault")]
     faults: Vec<String>,
+    /// None of these kinds (may be repeated)
+    #[arg(long = "without", conflicts_with = "faults")]
+    without: Vec<String>,
     /// Partitions
     #[arg(long, default_value_t = 1)]
     partitions: u8,
@@ -115,7 +118,10 @@ fn failed(path: &Path, error: &std::io::Error) -> ExitCode {
 }
 
 fn plan(arguments: &Arguments) -> Plan {
-    let all = || faults::kinds().into_iter().map(str::to_owned).collect();
+    let all = || {
+        let kinds = faults::kinds().into_iter().map(str::to_owned);
+        kinds.filter(|kind| !arguments.without.contains(kind)).collect()
+    };
     Plan {
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
         lanes: arguments.lanes.into(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::View;
+use super::{View, payments};
 use crate::findings::{Broken, Findings};
 use crate::history::{CancelAttempt, CancelOrder, CancelOutcome, CancelledBy, Lines};
 use crate::stored::StoredOrder;
@@ -14,7 +14,7 @@ pub(super) fn check(view: &View<'_>, findings: &mut Findings) {
     let asked = asked_for(view);
     for order in &view.stored.orders {
         if let Some(reason) = &order.cancelled {
-            cause(order, reason, &asked, findings);
+            cause(view, order, reason, &asked, findings);
         }
         units_back(view, order, findings);
     }
@@ -52,11 +52,18 @@ fn asked_for<'a>(view: &View<'a>) -> HashSet<(&'a str, Option<&'a str>)> {
 }
 
 /// Whether somebody, or its hold, gave the reason for which an order is cancelled, once.
-fn cause(order: &StoredOrder, reason: &str, asked: &HashSet<(&str, Option<&str>)>, findings: &mut Findings) {
+fn cause(
+    view: &View<'_>,
+    order: &StoredOrder,
+    reason: &str,
+    asked: &HashSet<(&str, Option<&str>)>,
+    findings: &mut Findings,
+) {
     let id = order.id.as_str();
     let is_asked = match reason {
         "buyer" => asked.contains(&(id, Some(order.purchase.buyer.as_str()))),
         "operator" => asked.contains(&(id, None)),
+        "declined" => payments::was_declined(view, id),
         "expired" => !order.cancelled_before_its_time,
         // Found by persisting: not a step of a stored order.
         "over_allotment" | "duplicate" => return,

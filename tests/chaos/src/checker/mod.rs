@@ -2,6 +2,7 @@
 
 mod cancels;
 mod items;
+mod payments;
 mod sold_out;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,6 +11,8 @@ use crate::client::PARTITION_EMPTY;
 use crate::findings::{Broken, Findings};
 use crate::history::{Attempt, History, Outcome, Purchase};
 use crate::stored::{Injected, Stored, StoredOrder};
+
+pub(crate) use payments::late_for;
 
 /// Judges.
 pub fn check(history: &History, stored: &Stored, injected: &Injected) -> Findings {
@@ -23,6 +26,7 @@ pub fn check(history: &History, stored: &Stored, injected: &Injected) -> Finding
     cancels::check(&view, &mut findings);
     sold_out::check(&view, &mut findings);
     items::check(&view, &mut findings);
+    stored.books.iter().for_each(|books| payments::check(books, &mut findings));
     at_rest(stored, &mut findings);
     findings
 }
@@ -91,7 +95,7 @@ fn acknowledged_orders(view: &View<'_>, findings: &mut Findings) {
 
 fn stored_orders(view: &View<'_>, findings: &mut Findings) {
     for order in &view.stored.orders {
-        if view.injected.planted.contains(&order.purchase) {
+        if view.injected.planted.contains(&order.purchase) || payments::is_claimed_again(view, order) {
             continue;
         }
         let asked = view.attempts.get(&order.purchase);
@@ -182,6 +186,9 @@ fn at_rest(stored: &Stored, findings: &mut Findings) {
     }
     if stored.overdue > 0 {
         findings.add(Broken::Stuck, format!("{} orders outlive their hold", stored.overdue));
+    }
+    if stored.unpaid > 0 {
+        findings.add(Broken::Stuck, format!("{} payments are not decided", stored.unpaid));
     }
     if stored.closed > 0 {
         findings.add(Broken::Stuck, format!("{} partitions do not open", stored.closed));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::history::{CancelAttempt, CancelOrder, CancelOutcome, CancelledBy, Lines};
-use crate::stored::{DeadLetter, StoredItem};
+use crate::stored::{Books, DeadLetter, StoredItem};
 
 fn lines(units: u32) -> Lines {
     Lines::from([("TEE".to_owned(), units)])
@@ -345,6 +345,49 @@ fn nothing_is_cancelled_without_a_cause() {
     let mut twice = given_up("expired");
     twice.orders[0].cancel_steps = 2;
     assert_eq!(after_cancels(&[], &twice), [Broken::Unasked]);
+}
+
+#[test]
+fn an_order_is_declined_where_the_gateway_has_said_so() {
+    let declined = |status, is_lie| {
+        let charge = serde_json::json!({
+            "order_id": "A", "amount": 100, "currency": "EUR", "status": status, "is_lie": is_lie, "reference": "",
+            "times_charged": 0, "times_refunded": 0, "is_told": true,
+        });
+        let charges = vec![serde_json::from_value(charge).unwrap()];
+        Stored { books: Some(Books { charges, ..Books::default() }), ..given_up("declined") }
+    };
+    assert_eq!(after_cancels(&[], &declined("declined", false)), []);
+    assert_eq!(after_cancels(&[], &declined("refunded", true)), [], "a lie");
+    assert_eq!(after_cancels(&[], &declined("refunded", false)), [Broken::Unasked]);
+}
+
+#[test]
+fn units_are_claimed_again_for_the_buyer_of_an_order_whose_hold_is_over() {
+    let again = |of: &str| {
+        let mut stored = given_up("expired");
+        stored.orders.push(order("B", &format!("doorbuster:paid-late:{of}")));
+        let item = stored.items.values_mut().next().unwrap();
+        (item.sold, item.in_redis) = (item.sold + 1, item.in_redis.map(|units| units - 1));
+        stored
+    };
+    assert_eq!(after_cancels(&[], &again("A")), []);
+    assert_eq!(after_cancels(&[], &again("C")), [Broken::Ghost], "of no order");
+    let mut of_another = again("A");
+    of_another.orders[1].purchase.buyer = "mallory".into();
+    assert_eq!(after_cancels(&[], &of_another), [Broken::Ghost]);
+    let mut more = again("A");
+    more.orders[0].lines = lines(2);
+    assert!(after_cancels(&[], &more).contains(&Broken::Ghost));
+    let mut of_one_that_was_given_up = again("A");
+    of_one_that_was_given_up.orders[0].cancelled = Some("declined".into());
+    assert!(after_cancels(&[], &of_one_that_was_given_up).contains(&Broken::Ghost));
+}
+
+#[test]
+fn payments_that_are_not_decided_are_stuck() {
+    let stored = Stored { unpaid: 1, ..at_rest_with(5, vec![order("A", "1")]) };
+    assert_eq!(after_cancels(&[], &stored), [Broken::Stuck]);
 }
 
 #[test]

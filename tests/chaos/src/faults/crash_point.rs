@@ -28,6 +28,8 @@ enum By {
     Cancels,
     /// Holds that end: a worker is armed, and sweeps.
     Holds,
+    /// Payments: a node that asks the gateway is armed.
+    Payments,
     /// Units that come back: every worker is armed, since only the keeper comes there.
     Returns,
 }
@@ -77,6 +79,16 @@ pub(super) const EXPIRE_BEFORE_COMMIT: Point =
     point("expire_before_commit", "expiry_storm_crash_before_commit", By::Holds);
 pub(super) const EXPIRE_AFTER_COMMIT: Point =
     point("step_after_commit", "expiry_storm_crash_after_commit", By::Holds);
+
+/// Those that stand in the way of a payment; then the one to which only money comes that is late.
+pub(super) const PAYMENT_POINTS: [Point; 4] = [
+    point("payment_before_ask", "crash_payment_before_ask", By::Payments),
+    point("payment_before_conclude", "crash_payment_before_conclude", By::Payments),
+    point("payment_before_commit", "crash_payment_before_commit", By::Payments),
+    point("payment_after_conclude", "crash_payment_after_conclude", By::Payments),
+];
+pub(super) const AFTER_RECLAIM: Point =
+    point("payment_after_reclaim", "crash_payment_after_reclaim", By::Payments);
 
 /// How often the line is passed before it ends the process.
 const PASSES_MAX: u32 = 20;
@@ -163,7 +175,9 @@ impl Fault for CrashPoint {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         let passes = match self.point.by {
-            By::Claims | By::Entries | By::Cancels | By::Returns => scene.random.u32(..PASSES_MAX),
+            By::Claims | By::Entries | By::Cancels | By::Returns | By::Payments => {
+                scene.random.u32(..PASSES_MAX)
+            }
             By::Holds => scene.random.u32(..BATCHES_MAX),
             By::NewSale | By::Opening | By::Rebuild => 0,
         };
@@ -175,6 +189,10 @@ impl Fault for CrashPoint {
             By::Entries | By::Holds => {
                 let workers = deployment.of_role(Role::Worker);
                 self.arm(deployment, workers[scene.random.usize(..workers.len())], passes)?;
+            }
+            By::Payments => {
+                let nodes = deployment.of_role(Role::Payment);
+                self.arm(deployment, nodes[scene.random.usize(..nodes.len())], passes)?;
             }
             By::Returns => self.arm_workers(deployment, passes)?,
             By::NewSale => {
@@ -229,6 +247,20 @@ mod tests {
             assert_eq!(point.kind, format!("crash_{}", point.name));
         }
     }
+
+    #[test]
+    fn every_point_of_a_payment_stands_in_the_engine_once() {
+        let engine = [
+            include_str!("../../../../src/payment/worker.rs"),
+            include_str!("../../../../src/payment/desk.rs"),
+        ];
+        for point in PAYMENT_POINTS.into_iter().chain([AFTER_RECLAIM]) {
+            let text = format!("crash_point!(\"{}\")", point.name);
+            let found: usize = engine.iter().map(|source| source.matches(&text).count()).sum();
+            assert_eq!(found, 1, "{text}");
+        }
+    }
+
     #[test]
     fn every_point_of_an_order_that_ends_stands_in_the_engine() {
         let steps = include_str!("../../../../src/order_life/steps.rs");

@@ -6,9 +6,11 @@ mod crash_point;
 mod delivery;
 mod disk;
 mod failover;
+mod gateway;
 mod memory;
 mod network;
 mod panic;
+mod payments;
 mod persisting;
 mod poison;
 mod power;
@@ -26,9 +28,11 @@ pub use crash_point::{CrashPoint, POINTS};
 pub use delivery::DeliveredTwice;
 pub use disk::DiskFull;
 pub use failover::Failover;
+pub use gateway::{Ailment, GatewayFault};
 pub use memory::MemoryFull;
 pub use network::{NetworkFault, Trouble};
 pub use panic::{Task, TaskPanicked};
+pub use payments::Payments;
 pub use persisting::{KilledWithBacklog, PersistingHeldBack};
 pub use poison::{DuplicateOrder, Poison};
 pub use power::PowerLost;
@@ -91,6 +95,7 @@ pub fn all() -> Vec<Box<dyn Fault>> {
         );
     }
     faults.extend(storm::storms());
+    faults.extend(payments::payments());
     faults.extend(of_other_layouts());
     faults
 }

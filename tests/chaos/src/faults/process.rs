@@ -16,6 +16,8 @@ pub enum WhichNode {
     Worker,
     /// The one that is keeper (and persists).
     Keeper,
+    /// One that asks the payment gateway.
+    Payment,
 }
 
 impl WhichNode {
@@ -28,6 +30,7 @@ impl WhichNode {
                 deployment.of_role(Role::Worker).into_iter().filter(|node| Some(*node) != keeper).collect()
             }
             Self::Keeper => keeper.into_iter().collect(),
+            Self::Payment => deployment.of_role(Role::Payment),
         };
         let count = candidates.len();
         match count {
@@ -47,6 +50,7 @@ impl Fault for NodeKilled {
             WhichNode::Api => "api_killed",
             WhichNode::Worker => "worker_killed",
             WhichNode::Keeper => "keeper_killed",
+            WhichNode::Payment => "payment_worker_killed",
         }
     }
 
@@ -87,6 +91,7 @@ impl Fault for NodeFrozen {
             WhichNode::Api => "api_frozen",
             WhichNode::Worker => "worker_frozen",
             WhichNode::Keeper => "keeper_frozen",
+            WhichNode::Payment => "payment_worker_frozen",
         }
     }
 
@@ -98,12 +103,10 @@ impl Fault for NodeFrozen {
         let node = self.which.pick(deployment, scene).await?;
         self.node = Some(node);
         deployment.nodes[node].freeze()?;
-        let pid = deployment.nodes[node].pid().unwrap_or(0);
-        // proc(5): T is stopped. The kernel needs a moment for every thread.
+        // The kernel needs a moment for every thread.
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let stopped = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
-        Ok(Evidence::seen(stopped, format!("{} is stopped", deployment.nodes[node].options.name)))
+        let node = &deployment.nodes[node];
+        Ok(Evidence::seen(node.is_stopped(), format!("{} is stopped", node.options.name)))
     }
 
     fn hold_ms(&self) -> std::ops::RangeInclusive<u64> {
@@ -111,6 +114,8 @@ impl Fault for NodeFrozen {
             WhichNode::Api => 300..=1500,
             // persist_idle_ms is 2000 here, and lease_ms 3000.
             WhichNode::Worker | WhichNode::Keeper => 500..=4500,
+            // payment_give_up_s is 8.
+            WhichNode::Payment => 500..=3500,
         }
     }
 

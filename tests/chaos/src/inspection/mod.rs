@@ -1,5 +1,6 @@
 //! Looks at what the servers hold, for the checker.
 
+mod payments;
 mod read;
 mod watch;
 
@@ -87,6 +88,8 @@ pub(super) struct UnderWay {
     pub unsettled: u64,
     /// Orders that wait for a payment although their hold is over, or is over in a moment.
     pub overdue: u64,
+    /// Payments that are not decided, and charges that the gateway has not decided or told.
+    pub unpaid: u64,
     /// Partitions that are not open.
     pub closed: u64,
 }
@@ -99,20 +102,25 @@ async fn wait_settled(deployment: &Deployment) -> Result<UnderWay, ChaosError> {
     let end = Instant::now() + PATIENCE;
     let db = deployment.sql().await?;
     let redis = deployment.connect_redis().await?;
+    let mut was_at_rest = false;
     loop {
+        let unpaid = payments::open(deployment, &db).await?;
         // Holds first: each that ends makes a change of stock.
         let overdue = db.query_one(OVERDUE, &[]).await?.get::<_, i64>(0).unsigned_abs();
         let intents = db.query_one(INTENTS, &[]).await?.get::<_, i64>(0).unsigned_abs();
-        let mut now = UnderWay { unsettled: intents, overdue, closed: 0 };
+        let mut now = UnderWay { unsettled: intents, overdue, unpaid, closed: 0 };
         for partition in deployment.partitions() {
             let progress = progress(&redis, partition).await?;
             now.unsettled += progress.appended.saturating_sub(progress.settled);
             now.closed += u64::from(!progress.is_open);
         }
-        if now == UnderWay::default() || Instant::now() > end {
+        // One look after another: what came out of the log between them, into a place that was looked at, is seen next time.
+        let is_at_rest = now == UnderWay::default();
+        if is_at_rest && was_at_rest || Instant::now() > end {
             redis.close().await;
             return Ok(now);
         }
+        was_at_rest = is_at_rest;
         tokio::time::sleep(POLL).await;
     }
 }

@@ -7,7 +7,7 @@ use doorbuster::order_id::OrderId;
 use doorbuster::partition::Partition;
 use doorbuster::redis::{Keys, Redis};
 
-use super::wait_settled;
+use super::{payments, wait_settled};
 use crate::ChaosError;
 use crate::deployment::Deployment;
 use crate::history::{Lines, Purchase};
@@ -27,9 +27,10 @@ pub async fn read_at_rest(
 ) -> Result<Stored, ChaosError> {
     let mut stored = Stored { partitions: deployment.options.partitions, ..Stored::default() };
     let under_way = wait_settled(deployment).await?;
-    (stored.unsettled, stored.overdue, stored.closed) =
-        (under_way.unsettled, under_way.overdue, under_way.closed);
+    (stored.unsettled, stored.overdue, stored.closed, stored.unpaid) =
+        (under_way.unsettled, under_way.overdue, under_way.closed, under_way.unpaid);
     let db = deployment.sql().await?;
+    stored.books = payments::read(deployment, &db).await?;
     read_orders(&db, sales, &mut stored).await?;
     read_dead_letters(&db, sales, &mut stored).await?;
     let items = db
@@ -70,9 +71,14 @@ async fn read_orders(
         }
         lines.entry(id).or_default().insert(sku, units);
     }
+    // What the gateway said of an order that was cancelled already is no step.
     let query = "SELECT o.id, o.sale_id, o.buyer, o.idem_key, o.cancel_reason, count(e.at),
                         coalesce(bool_or(e.at < o.expires_at), false)
-                 FROM orders o LEFT JOIN order_events e ON e.order_id = o.id AND e.state = 'cancelled'
+                 FROM orders o LEFT JOIN (
+                     SELECT order_id, at, state = 'cancelled' AND (actor NOT LIKE 'payment %'
+                            OR lag(state, 1, '') OVER (PARTITION BY order_id ORDER BY sequence) <> 'cancelled') AS is_step
+                     FROM order_events
+                 ) e ON e.order_id = o.id AND e.is_step
                  WHERE o.sale_id = ANY($1) GROUP BY o.id";
     for row in db.query(query, &[&sales]).await? {
         let id: uuid::Uuid = row.get(0);

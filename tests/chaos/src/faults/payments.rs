@@ -1,0 +1,173 @@
+//! Orders are paid for while everybody buys, in time or too late. Something breaks meanwhile.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::crash_point::{AFTER_RECLAIM, PAYMENT_POINTS, Point};
+use super::gateway::{Ailment, GatewayFault};
+use super::{CrashPoint, NodeFrozen, NodeKilled, Server, ServerFault, Treatment, WhichNode};
+use crate::ChaosError;
+use crate::deployment::Deployment;
+use crate::fault::{Evidence, Fault, Scene};
+use crate::occasion::Occasion;
+use crate::storage::Layout;
+
+/// Orders that were paid for before anything breaks, and how long they are waited for.
+const PAID_MIN: i64 = 10;
+const PAID_WITHIN: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A sale that is paid for, and what breaks in it.
+pub struct Payments {
+    kind: &'static str,
+    occasion: Occasion,
+    within: Option<Box<dyn Fault>>,
+    before: Paid,
+    /// What was to break meanwhile was seen to.
+    broke: bool,
+}
+
+/// What became of payments so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Paid {
+    /// In time.
+    in_time: i64,
+    /// Too late, and units were claimed for them again.
+    again: i64,
+    /// Too late, and no units were left.
+    back: i64,
+}
+
+impl Paid {
+    fn all(self) -> i64 {
+        self.in_time + self.again + self.back
+    }
+
+    /// Whether the sale is what it is meant to be.
+    fn is_like(self, occasion: Occasion) -> bool {
+        match occasion {
+            Occasion::LatePayments => self.again > 0 && self.back > 0,
+            _ => self.in_time >= PAID_MIN,
+        }
+    }
+}
+
+/// All of them.
+pub(super) fn payments() -> Vec<Box<dyn Fault>> {
+    let mut faults: Vec<Box<dyn Fault>> = Vec::new();
+    let mut within = |fault: Box<dyn Fault>| {
+        let (kind, occasion) = (fault.kind(), Occasion::PaidSale);
+        faults.push(Payments::new(kind, occasion, Some(fault)));
+    };
+    Ailment::ALL.into_iter().for_each(|ailment| within(Box::new(GatewayFault::new(ailment))));
+    within(Box::new(NodeKilled(WhichNode::Payment)));
+    within(Box::new(NodeFrozen::new(WhichNode::Payment)));
+    PAYMENT_POINTS.into_iter().for_each(|point| within(crash(point)));
+    let killed = |server| -> Box<dyn Fault> { Box::new(ServerFault::new(server, Treatment::Killed)) };
+    let late: [(&'static str, Option<Box<dyn Fault>>); 5] = [
+        ("crash_payment_after_reclaim", Some(crash(AFTER_RECLAIM))),
+        ("late_payments", None),
+        ("late_payments_redis_killed", Some(killed(Server::Redis))),
+        ("late_payments_postgres_killed", Some(killed(Server::Postgres))),
+        ("late_payments_worker_killed", Some(Box::new(NodeKilled(WhichNode::Payment)))),
+    ];
+    faults.extend(late.into_iter().map(|(kind, within)| Payments::new(kind, Occasion::LatePayments, within)));
+    faults
+}
+
+fn crash(point: Point) -> Box<dyn Fault> {
+    Box::new(CrashPoint::new(point))
+}
+
+impl Payments {
+    fn new(kind: &'static str, occasion: Occasion, within: Option<Box<dyn Fault>>) -> Box<dyn Fault> {
+        Box::new(Self { kind, occasion, within, before: Paid::default(), broke: false })
+    }
+}
+
+#[async_trait]
+impl Fault for Payments {
+    fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    fn layout(&self) -> Layout {
+        Layout::WithGateway
+    }
+
+    fn occasion(&self) -> Occasion {
+        self.occasion
+    }
+
+    fn hold_ms(&self) -> std::ops::RangeInclusive<u64> {
+        self.within.as_ref().map_or(300..=1200, |fault| fault.hold_ms())
+    }
+
+    async fn prepare(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<(), ChaosError> {
+        deployment.gateway()?.set(self.occasion.rates()).await?;
+        match &mut self.within {
+            Some(fault) => fault.prepare(deployment, scene).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn inject(
+        &mut self,
+        deployment: &mut Deployment,
+        scene: &mut Scene,
+    ) -> Result<Evidence, ChaosError> {
+        self.before = wait_paid(self.occasion, self.before, deployment, scene).await?;
+        let broken = match &mut self.within {
+            Some(fault) => fault.inject(deployment, scene).await?,
+            None => Evidence::seen(true, "money comes late"),
+        };
+        self.broke = broken.fired;
+        Ok(Evidence { fired: false, what: broken.what })
+    }
+
+    /// It has fired where the sale was at work when it broke, and is again.
+    async fn heal(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<Evidence, ChaosError> {
+        let mut what = String::new();
+        if let Some(fault) = &mut self.within {
+            let healed = fault.heal(deployment, scene).await?;
+            self.broke |= healed.fired;
+            what = healed.what + "; ";
+        }
+        let before = self.before;
+        let now = wait_paid(self.occasion, before, deployment, scene).await?;
+        let is_at_work = before.is_like(self.occasion) && now.all() > before.all();
+        let Paid { in_time, again, back } = now;
+        Ok(Evidence::seen(
+            self.broke && is_at_work,
+            format!(
+                "{what}{in_time} paid, {} before; of late money {again} bought again, {back} back",
+                before.in_time
+            ),
+        ))
+    }
+}
+
+/// Waits for more payments than there were, of every sort that the sale is to have.
+async fn wait_paid(
+    occasion: Occasion,
+    before: Paid,
+    deployment: &Deployment,
+    scene: &Scene,
+) -> Result<Paid, ChaosError> {
+    let query = "SELECT count(*) FILTER (WHERE p.state = 'paid'), count(*) FILTER (WHERE p.state = 'moved'),
+                        count(*) FILTER (WHERE p.state = 'refunded' AND o.cancel_reason = 'expired')
+                 FROM payments p JOIN orders o ON o.id = p.order_id WHERE o.sale_id = $1";
+    let end = Instant::now() + PAID_WITHIN;
+    let db = deployment.sql().await?;
+    loop {
+        let row = db.query_one(query, &[&scene.sales[0]]).await?;
+        let paid = Paid { in_time: row.get(0), again: row.get(1), back: row.get(2) };
+        let is_more = paid.is_like(occasion) && paid.all() > before.all();
+        if is_more || Instant::now() > end {
+            return Ok(paid);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
