@@ -23,7 +23,8 @@ use crate::metrics::{self, Metrics};
 use crate::order_life::{OrderLife, Sweeper};
 use crate::partition::Partitions;
 use crate::payment::{
-    Gateway, HttpGateway, HttpGatewayOptions, NoGateway, PaymentDesk, PaymentOptions, PaymentWorker,
+    Gateway, HttpGateway, HttpGatewayOptions, NoGateway, PaymentDesk, PaymentOptions, PaymentTimes,
+    PaymentWorker,
 };
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
 use crate::postgres::{
@@ -38,7 +39,7 @@ use crate::webhooks::{WebhookClient, WebhookOptions, WebhookSecret, WebhookStore
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
 const REDIS_QUEUE_MAX: usize = 4096;
 /// How long a payment worker may work on a payment before another takes it, besides what the gateway may take.
-const PAYMENT_LEASE: Duration = Duration::from_secs(20);
+const PAYMENT_LEASE: Duration = Duration::from_secs(60);
 
 /// A process that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -428,15 +429,16 @@ impl<'a> Parts<'a> {
 
     fn payment_desk(&self) -> PaymentDesk {
         let settings = self.settings;
-        let retry = RetryPolicy {
-            pause_min: settings.payment_retry_ms.duration(),
-            give_up: settings.payment_give_up_s.duration(),
-        };
         let timeout = settings.postgres_timeout_ms.duration();
         let attempts = settings.gateway_attempts;
         let pauses = settings.gateway_retry_ms.duration() * (1 << attempts);
-        let lease = PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses;
-        PaymentDesk::new(self.pool.clone(), timeout, lease, retry)
+        let times = PaymentTimes {
+            lease: PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses,
+            pause_min: settings.payment_retry_ms.duration(),
+            charge_lasts: settings.payment_give_up_s.duration(),
+            recheck: settings.payment_recheck_s.duration(),
+        };
+        PaymentDesk::new(self.pool.clone(), timeout, times)
     }
 
     fn payment_inbox(&self) -> Result<Option<PaymentInbox>, NodeError> {

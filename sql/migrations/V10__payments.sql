@@ -1,9 +1,9 @@
 -- How orders are paid for. ARCHITECTURE.md, "Payment".
 
 -- One for each order that was persisted as pending, written with it. Not a column of orders: it changes several times, and
--- orders that are paid for elsewhere, or cost nothing, have nothing to do with it.
+-- orders of sales that ask for no payment have nothing to do with it.
 CREATE TABLE payments (
-    order_id   uuid        PRIMARY KEY,                                  -- no foreign key: see paid_as
+    order_id   uuid        PRIMARY KEY,                                  -- no foreign key: they are written together
     state      text        NOT NULL CHECK (state IN
                    ('due', 'awaited', 'unknown', 'paid', 'declined', 'late', 'moved', 'refund_due', 'refunded', 'void')),
     -- Not before. While somebody works on it: when that one counts as lost. Null: only something heard moves it.
@@ -16,13 +16,14 @@ CREATE TABLE payments (
     reference  text,                                                     -- the gateway's own name for the charge
     last_error text,
     -- Of money that came too late and buys another order now: that order. Of that order: the one under which the gateway
-    -- knows the charge. Its payment may be here before the order itself, which comes out of the log.
+    -- knows the charge.
     moved_to   uuid,
     paid_as    uuid,
     changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK ((state = 'moved') = (moved_to IS NOT NULL))
 );
-CREATE INDEX payments_due ON payments (next_at) WHERE next_at IS NOT NULL;
+-- By state, so that those which only a gateway can answer cost nothing where there is none.
+CREATE INDEX payments_due ON payments (state, next_at) WHERE next_at IS NOT NULL;
 
 -- Webhooks of the gateway that were taken, so that a captured one cannot be sent again. As long as their time would be
 -- accepted.

@@ -1,9 +1,18 @@
--- Brings money that came too late to the order that has claimed the units again, which may not be stored yet.
+-- Brings money that came too late to the order that has claimed the units again: it is paid, or, where the log says that it
+-- was cancelled since, its money goes back under the name by which the gateway knows it. Answers whether it is there now; no
+-- row where that order is not stored. Not where it was paid for itself meanwhile, or declined.
 -- $1 the order that was paid  $2 the order that the money belongs to
-INSERT INTO payments AS p (order_id, state, next_at, amount, currency, reference, paid_as)
-SELECT $2, 'paid', clock_timestamp(), amount, currency, reference, coalesce(paid_as, order_id)
-FROM payments WHERE order_id = $1
-ON CONFLICT (order_id) DO UPDATE
-SET state = 'paid', next_at = clock_timestamp(), attempts = 0, amount = excluded.amount, currency = excluded.currency,
-    reference = excluded.reference, paid_as = excluded.paid_as, changed_at = clock_timestamp()
-WHERE p.state IN ('due', 'awaited')
+WITH money AS (
+    SELECT amount, currency, reference, coalesce(paid_as, order_id) AS paid_as FROM payments WHERE order_id = $1
+), held AS (
+    SELECT p.order_id, p.paid_as FROM payments p JOIN orders o ON o.id = p.order_id WHERE p.order_id = $2 FOR UPDATE OF p
+), brought AS (
+    UPDATE payments p
+    SET state = CASE WHEN p.state = 'refund_due' THEN p.state ELSE 'paid' END,
+        next_at = clock_timestamp(), attempts = 0, amount = m.amount, currency = m.currency, reference = m.reference,
+        paid_as = m.paid_as, changed_at = clock_timestamp()
+    FROM money m, held h
+    WHERE p.order_id = h.order_id AND p.paid_as IS NULL AND p.state IN ('due', 'awaited', 'unknown', 'void', 'refund_due')
+    RETURNING p.order_id
+)
+SELECT EXISTS (SELECT FROM brought) OR h.paid_as IS NOT DISTINCT FROM m.paid_as FROM held h, money m

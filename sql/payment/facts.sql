@@ -1,7 +1,9 @@
--- What the rules look at (src/payment/rules.rs), and what the gateway and the claim are told.
+-- What the rules look at (src/payment/rules), and what the gateway and the claim are told.
 -- $1 orders  $2 seconds after which no request to charge is on its way any more
 SELECT p.order_id, p.state, p.attempts, p.last_error IS NOT NULL AND p.state = 'unknown' AS is_parked,
-       p.charged_at IS NULL OR p.charged_at < clock_timestamp() - make_interval(secs => $2) AS no_charge_on_its_way,
+       -- Who pays elsewhere may do so without our asking.
+       CASE WHEN s.payment = 'checkout' THEN greatest(o.expires_at, p.charged_at) ELSE p.charged_at END
+           >= clock_timestamp() - make_interval(secs => $2) IS NOT TRUE AS no_charge_on_its_way,
        coalesce(p.paid_as, p.order_id) AS charged_as,
        o.state AS order_state, o.cancel_reason, o.expires_at <= clock_timestamp() AS hold_is_over,
        o.sale_id, o.buyer, o.idem_key, b.cost, b.currency, b.lines,
@@ -9,6 +11,7 @@ SELECT p.order_id, p.state, p.attempts, p.last_error IS NOT NULL AND p.state = '
        d.drained_postgres IS NOT DISTINCT FROM postgres_identity() AS is_drained
 FROM payments p
 LEFT JOIN orders o ON o.id = p.order_id
+LEFT JOIN sales s ON s.id = o.sale_id
 LEFT JOIN partitions d ON d.partition = o.partition
 LEFT JOIN LATERAL (
     SELECT sum(l.quantity * l.unit_price)::bigint AS cost,

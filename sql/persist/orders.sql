@@ -4,7 +4,8 @@
 -- ON CONFLICT without a target: an order that is known (same id) and a second order of one key are both left out
 -- here; the caller tells them apart. Prices come from the sale's items, which never change. Where the sale asks for a
 -- payment its orders wait for it, and hold their units so long; the payment is written with them. It is due at once: the
--- few seconds are for whoever hears of it from the payments stream.
+-- few seconds are for whoever hears of it from the payments stream. One that is made elsewhere is asked for when the hold
+-- is over and nothing was heard.
 -- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints  $7 order of each line  $8 SKUs  $9 quantities
 WITH incoming AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
@@ -20,7 +21,7 @@ WITH incoming AS (
                + make_interval(secs => s.hold_s) END
     FROM incoming i LEFT JOIN sales s ON s.id = i.sale_id ORDER BY i.id
     ON CONFLICT DO NOTHING
-    RETURNING id, sale_id, state
+    RETURNING id, sale_id, state, expires_at
 ), new_lines AS (
     INSERT INTO order_lines (order_id, sku, quantity, unit_price)
     SELECT o.id, l.sku, l.quantity, i.price
@@ -32,12 +33,11 @@ WITH incoming AS (
 ), new_payments AS (
     INSERT INTO payments (order_id, state, next_at)
     SELECT o.id, CASE s.payment WHEN 'gateway' THEN 'due' ELSE 'awaited' END,
-           CASE s.payment WHEN 'gateway' THEN clock_timestamp() + interval '3 seconds' END
+           CASE s.payment WHEN 'gateway' THEN clock_timestamp() + interval '3 seconds' ELSE o.expires_at END
     FROM new_orders o JOIN sales s ON s.id = o.sale_id
     WHERE o.state = 'pending'
-    -- Money that came too late for another order may wait for this one.
-    ON CONFLICT (order_id) DO UPDATE SET next_at = clock_timestamp(), attempts = 0
+    ON CONFLICT (order_id) DO NOTHING
     RETURNING order_id, state
 )
-SELECT o.id, (SELECT count(*) FROM new_lines) AS lines_written, p.state <> 'awaited' AS is_due
+SELECT o.id, (SELECT count(*) FROM new_lines) AS lines_written, p.state = 'due' AS is_due
 FROM new_orders o LEFT JOIN new_payments p ON p.order_id = o.id

@@ -6,8 +6,10 @@ SELECT count(*),
        coalesce((SELECT array_agg(id) FROM (
            SELECT id::text FROM sales WHERE retired_at IS NULL ORDER BY created_at DESC LIMIT $1
        ) newest), '{}'),
-       (SELECT count(*) FROM payments WHERE next_at IS NOT NULL),
-       (SELECT (extract(epoch FROM clock_timestamp() - min(changed_at)) * 1000)::bigint FROM payments WHERE next_at IS NOT NULL),
+       (SELECT count(*) FROM payments
+        WHERE next_at IS NOT NULL AND state IN ('due', 'unknown', 'paid', 'late', 'refund_due')),
+       (SELECT (extract(epoch FROM clock_timestamp() - min(changed_at)) * 1000)::bigint FROM payments
+        WHERE next_at IS NOT NULL AND state IN ('due', 'unknown', 'paid', 'late', 'refund_due')),
        (SELECT count(*) FROM webhook_deliveries WHERE state = 'dead')
 FROM sales
 WHERE retired_at IS NULL

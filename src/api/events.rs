@@ -123,6 +123,10 @@ impl Events for OrderStream {
         while self.told >= Some(status.state) {
             status = self.watch.changed().await;
         }
+        // What went by faster than anybody looked.
+        if status.was_pending && self.told < Some(OrderState::Pending) && self.told.is_some() {
+            status = OrderStatus { state: OrderState::Pending, cancel_reason: None, ..status };
+        }
         self.told = Some(status.state);
         Some(order_event(self.id, &status))
     }

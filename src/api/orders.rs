@@ -178,6 +178,7 @@ fn view_of_row(row: &Row) -> OrderView {
             // The column's CHECK allows no other word.
             state: row.get::<_, &str>(2).parse().unwrap_or(OrderState::Pending),
             cancel_reason: row.get(3),
+            was_pending: row.get(8),
         },
         items: row.get(4),
         accepted_at: id.accepted_at(),

@@ -23,6 +23,8 @@ const ACTOR: &str = "payment webhook";
 const NOT_STORED_RETRY: Duration = Duration::from_secs(2);
 /// An order that is not stored after this time will not be.
 const STORED_WITHIN_S: i64 = 86_400;
+/// Money for an order that is not stored after this time is an incident.
+const REPORTED_AFTER_S: i64 = 300;
 /// Characters of a webhook's id, at most.
 const ID_MAX: usize = 200;
 
@@ -87,6 +89,12 @@ pub(super) async fn take(api: &Api, headers: &HeaderMap, body: Incoming) -> Resu
         }
         Err(PaymentError::None(_)) if age_s(order) > STORED_WITHIN_S => Err(ProblemKind::NotFound.into()),
         Err(PaymentError::None(_)) => {
+            if matches!(news, News::Paid { .. }) && age_s(order) > REPORTED_AFTER_S {
+                let told = inbox.desk.report_unknown(order, &news).await;
+                told.unwrap_or_else(
+                    |error| tracing::warn!(%order, %error, "money without an order is not reported"),
+                );
+            }
             Err(Problem::new(ProblemKind::NotStoredYet).with_retry_after(NOT_STORED_RETRY))
         }
         Err(error) => {

@@ -5,7 +5,7 @@ use hyper::header::HeaderMap;
 const NAME: &str = "idempotency-key";
 const CHARACTERS_MAX: usize = 255;
 /// Keys that begin so are the engine's own: what a buyer sends must not meet them.
-pub(crate) const RESERVED_KEYS: &str = "doorbuster:";
+const RESERVED_KEYS: &str = "doorbuster:";
 
 /// The client's name for one attempt to buy: the same key and body mean the same order.
 ///

@@ -15,7 +15,6 @@ pub use buyers::BuyersWithOrders;
 pub use decider::{Decider, ReplicaAck};
 pub use decision::{ClaimError, Decision};
 pub use digest::{digest_text, fingerprint, key_digest};
-pub(crate) use idempotency_key::RESERVED_KEYS;
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use intake::{Intake, IntakeLimits};
 pub(crate) use request::record_head;

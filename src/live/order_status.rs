@@ -12,9 +12,12 @@ pub struct OrderStatus {
     /// Why it was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancel_reason: Option<String>,
+    /// Whether it was pending once, or is.
+    #[serde(skip)]
+    pub was_pending: bool,
 }
 
 impl OrderStatus {
     /// In the log, and as far as anyone knows not further.
-    pub const ACCEPTED: Self = Self { state: OrderState::Accepted, cancel_reason: None };
+    pub const ACCEPTED: Self = Self { state: OrderState::Accepted, cancel_reason: None, was_pending: false };
 }

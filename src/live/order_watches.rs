@@ -290,7 +290,8 @@ impl Task {
             // A state that this version does not know is no step that it could tell.
             let status = |row: &tokio_postgres::Row| {
                 let state = row.get::<_, &str>(1).parse().ok()?;
-                Some((OrderId::from_uuid(row.get(0)), OrderStatus { state, cancel_reason: row.get(2) }))
+                let status = OrderStatus { state, cancel_reason: row.get(2), was_pending: row.get(3) };
+                Some((OrderId::from_uuid(row.get(0)), status))
             };
             Ok(rows.iter().filter_map(status).collect())
         };

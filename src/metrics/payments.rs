@@ -1,10 +1,13 @@
 //! How orders are paid for.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::register::Register;
-use crate::payment::{News, PaymentState, Task};
+use crate::payment::{News, PaymentState, Task, WaitingPayments};
 
 /// Counts what the payment workers of this process, and the webhooks of the gateway that it takes, do.
 #[derive(Clone, Debug)]
@@ -12,7 +15,18 @@ pub struct PaymentMetrics {
     asked: Family<[(&'static str, &'static str); 2], Counter>,
     moved: Family<[(&'static str, &'static str); 1], Counter>,
     webhooks_refused: Counter,
+    waiting: Family<[(&'static str, &'static str); 1], Gauge>,
+    oldest_seconds: Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>,
 }
+
+/// States in which a payment waits for somebody.
+const WAITING: [PaymentState; 5] = [
+    PaymentState::Due,
+    PaymentState::Unknown,
+    PaymentState::Paid,
+    PaymentState::Late,
+    PaymentState::RefundDue,
+];
 
 impl PaymentMetrics {
     pub(super) fn new(register: &mut Register) -> Self {
@@ -35,6 +49,28 @@ impl PaymentMetrics {
                 "Webhooks of the gateway that were refused: unsigned, too old, or sent again",
                 Counter::default(),
             ),
+            waiting: register.add(
+                "payments_waiting",
+                &["state"],
+                "Payments in Postgres that a payment worker has to look at again, by state; every worker tells the same",
+                Family::default(),
+            ),
+            oldest_seconds: register.add(
+                "payments_waiting_oldest_seconds",
+                &["state"],
+                "For how long the oldest of them stands as it does, in seconds",
+                Family::default(),
+            ),
+        }
+    }
+
+    /// What waits now.
+    pub fn waiting(&self, waiting: &[WaitingPayments]) {
+        for state in WAITING {
+            let found = waiting.iter().find(|found| found.state == state);
+            let labels = [("state", state.as_str())];
+            self.waiting.get_or_create(&labels).set(found.map_or(0, |found| found.payments));
+            self.oldest_seconds.get_or_create(&labels).set(found.map_or(0.0, |found| found.oldest_s));
         }
     }
 
@@ -58,7 +94,7 @@ impl PaymentMetrics {
             News::RefundRefused(_) => "refund_refused",
             News::Reclaimed(_) => "reclaimed",
             News::NoUnits(_) => "no_units",
-            News::None => "nothing",
+            News::None | News::NotYet => "nothing",
         };
         self.asked.get_or_create(&[("task", task), ("heard", heard)]).inc();
     }

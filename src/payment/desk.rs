@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::error::PaymentError;
 use super::record::PaymentRecord;
-use super::rules::{Again, Alarm, News, Task, Verdict, task, verdict};
+use super::rules::{Again, Alarm, News, PaymentState, Task, Verdict, task, verdict};
 use crate::faults::crash_point;
+use crate::order::OrderState;
 use crate::order_id::OrderId;
 use crate::order_life::{LifeError, OrderOf, Told, step_in};
 use crate::postgres::{PgError, PgPool, within};
@@ -23,6 +24,8 @@ const FACTS: &str = include_str!("../../sql/payment/facts.sql");
 const BEGIN: &str = include_str!("../../sql/payment/begin.sql");
 const CONCLUDE: &str = include_str!("../../sql/payment/conclude.sql");
 const BRING: &str = include_str!("../../sql/payment/bring.sql");
+const POSTPONE: &str = include_str!("../../sql/payment/postpone.sql");
+const WAITING: &str = include_str!("../../sql/payment/waiting.sql");
 const NOTE: &str = include_str!("../../sql/payment/note.sql");
 const TAKEN_WEBHOOK: &str =
     "INSERT INTO payment_webhooks (id, sent_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -34,14 +37,36 @@ const ERROR_CHARACTERS: usize = 300;
 /// Before a payment is looked at again at a Postgres that an opening has not brought up to date yet.
 const NOT_DRAINED_PAUSE: Duration = Duration::from_secs(1);
 
+/// States of payments that somebody has to look at; without a gateway only the first two are of use.
+const LOOKED_AT: [&str; 7] = ["paid", "late", "due", "unknown", "refund_due", "awaited", "declined"];
+const WITHOUT_GATEWAY: usize = 2;
+
+/// The longest pause while an order holds its units.
+const PENDING_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Where something is on its way.
+const SOON: Duration = Duration::from_millis(250);
+/// Before a payment is looked at again that this version cannot read.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
+
 /// The door to payments. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PaymentDesk {
     pool: PgPool,
     limit: Duration,
-    /// How long somebody may work on a payment before he counts as lost.
-    lease: Duration,
-    retry: RetryPolicy,
+    times: PaymentTimes,
+}
+
+/// What a payment waits for, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct PaymentTimes {
+    /// How long somebody may work on one before he counts as lost.
+    pub lease: Duration,
+    /// The first pause before it is looked at again; doubled each time.
+    pub pause_min: Duration,
+    /// How long a request to charge may be on its way to the gateway, and a buyer may take to pay elsewhere after his hold.
+    pub charge_lasts: Duration,
+    /// After which a gateway that has declined is asked once more.
+    pub recheck: Duration,
 }
 
 /// Which payments are wanted.
@@ -65,6 +90,17 @@ pub(super) struct TakenPayment {
     pub record: PaymentRecord,
 }
 
+/// Payments in one state that somebody has to look at again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WaitingPayments {
+    /// The state.
+    pub state: PaymentState,
+    /// How many.
+    pub payments: i64,
+    /// For how long the oldest stands as it does, in seconds.
+    pub oldest_s: f64,
+}
+
 /// The signed name of a webhook.
 #[derive(Clone, Copy, Debug)]
 pub struct WebhookName<'a> {
@@ -75,10 +111,9 @@ pub struct WebhookName<'a> {
 }
 
 impl PaymentDesk {
-    /// Over a pool that was made with `timeout`; each operation, of a few statements, is given twice of it. `retry.give_up`
-    /// is how long a request to charge may be on its way.
-    pub fn new(pool: PgPool, timeout: Duration, lease: Duration, retry: RetryPolicy) -> Self {
-        Self { pool, limit: timeout * 2, lease, retry }
+    /// Over a pool that was made with `timeout`; each operation, of a few statements, is given twice of it.
+    pub fn new(pool: PgPool, timeout: Duration, times: PaymentTimes) -> Self {
+        Self { pool, limit: timeout * 2, times }
     }
 
     /// Takes payments to work on.
@@ -89,7 +124,8 @@ impl PaymentDesk {
             let rows = match wanted {
                 Wanted::New(orders) => tx.query(&tx.prepare_cached(LOCK_NEW).await?, &[&orders]).await?,
                 Wanted::Due { most, asks_gateway } => {
-                    tx.query(&tx.prepare_cached(LOCK_DUE).await?, &[&most, &asks_gateway]).await?
+                    let states = if asks_gateway { &LOOKED_AT[..] } else { &LOOKED_AT[..WITHOUT_GATEWAY] };
+                    tx.query(&tx.prepare_cached(LOCK_DUE).await?, &[&most, &states]).await?
                 }
             };
             if rows.is_empty() {
@@ -100,7 +136,7 @@ impl PaymentDesk {
             let ids: Vec<Uuid> = taken.iter().map(|taken| taken.record.order.to_uuid()).collect();
             let charged: Vec<bool> = taken.iter().map(|taken| taken.task == Task::Charge).collect();
             let begin = tx.prepare_cached(BEGIN).await?;
-            tx.execute(&begin, &[&ids, &charged, &self.lease.as_secs_f64()]).await?;
+            tx.execute(&begin, &[&ids, &charged, &self.times.lease.as_secs_f64()]).await?;
             tx.commit().await?;
             Ok(taken)
         })
@@ -110,18 +146,24 @@ impl PaymentDesk {
     /// What can be read of these; what cannot is said, and holds nobody up.
     async fn read(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<TakenPayment>, PaymentError> {
         let facts = tx.prepare_cached(FACTS).await?;
-        let rows = tx.query(&facts, &[&ids, &self.retry.give_up.as_secs_f64()]).await?;
+        let rows = tx.query(&facts, &[&ids, &self.times.charge_lasts.as_secs_f64()]).await?;
         let mut taken = Vec::with_capacity(rows.len());
         for row in &rows {
-            match PaymentRecord::read(row) {
+            let id: Uuid = row.get("order_id");
+            let postponed = match PaymentRecord::read(row) {
                 // A step that is taken there could be one that was taken long ago: nobody is asked to pay for that.
-                Ok(record) if record.bought.is_some() && !record.is_drained => {
-                    let later = "UPDATE payments SET next_at = clock_timestamp() + make_interval(secs => $2) WHERE order_id = $1";
-                    tx.execute(later, &[&record.order.to_uuid(), &NOT_DRAINED_PAUSE.as_secs_f64()]).await?;
+                Ok(record) if record.bought.is_some() && !record.is_drained => NOT_DRAINED_PAUSE,
+                Ok(record) => {
+                    taken.push(TakenPayment { task: task(&record.facts), record });
+                    continue;
                 }
-                Ok(record) => taken.push(TakenPayment { task: task(&record.facts), record }),
-                Err(error) => tracing::error!(%error, "a payment is left alone"),
-            }
+                Err(error) => {
+                    tracing::error!(%error, "a payment is left alone");
+                    UNREADABLE_PAUSE
+                }
+            };
+            let postpone = tx.prepare_cached(POSTPONE).await?;
+            tx.execute(&postpone, &[&id, &postponed.as_secs_f64()]).await?;
         }
         Ok(taken)
     }
@@ -140,7 +182,7 @@ impl PaymentDesk {
         within(self.limit, async {
             let mut db = self.pool.get().await.map_err(PgError::from)?;
             let tx = db.transaction().await?;
-            let verdict = self.conclude_in(&tx, order, news, actor).await?;
+            let verdict = self.conclude_in(&tx, order, news, actor, webhook.is_some()).await?;
             if let Some(name) = webhook
                 && tx.execute(TAKEN_WEBHOOK, &[&name.id, &name.sent_at]).await? == 0
             {
@@ -160,20 +202,36 @@ impl PaymentDesk {
         order: OrderId,
         news: &News,
         actor: &str,
+        is_webhook: bool,
     ) -> Result<Verdict, PaymentError> {
         let id = order.to_uuid();
         // The order first, as whoever cancels it does.
-        for statement in [LOCK_ORDER, ENSURE, LOCK_PAYMENT] {
+        let lock_order = tx.prepare_cached(LOCK_ORDER).await?;
+        if tx.execute(&lock_order, &[&id]).await? == 0 {
+            return Err(PaymentError::None(order));
+        }
+        for statement in [ENSURE, LOCK_PAYMENT] {
             let statement = tx.prepare_cached(statement).await?;
             tx.execute(&statement, &[&id]).await?;
         }
         let facts = tx.prepare_cached(FACTS).await?;
-        let row = tx.query_opt(&facts, &[&vec![id], &self.retry.give_up.as_secs_f64()]).await?;
+        let row = tx.query_opt(&facts, &[&vec![id], &self.times.charge_lasts.as_secs_f64()]).await?;
         let record = PaymentRecord::read(&row.ok_or(PaymentError::None(order))?)?;
         if record.bought.is_some() && !record.is_drained {
             return Err(LifeError::NotDrained(order.partition()).into());
         }
+        let brought = match news {
+            News::Reclaimed(other) if record.facts.payment == PaymentState::Late => {
+                Some(bring(tx, order, *other).await?)
+            }
+            _ => None,
+        };
+        let news = brought.as_ref().unwrap_or(news);
         let verdict = verdict(&record.facts, news);
+        if is_webhook && verdict.payment == record.facts.payment && verdict.alarm.is_none() {
+            // Nothing new; somebody may be at work on it, by a lease that is not to be cut short.
+            return Ok(verdict);
+        }
         let words = verdict.note.as_deref();
         match (verdict.step, words) {
             (Some(step), words) => {
@@ -204,7 +262,9 @@ impl PaymentDesk {
         let pause = match verdict.again {
             Again::Never => None,
             Again::Now => Some(Duration::ZERO),
-            Again::Later => Some(self.pause(record.attempts)),
+            Again::Soon => Some(SOON),
+            Again::Later => Some(self.pause(record)),
+            Again::Once => Some(self.times.recheck),
         };
         let (sum, reference) = match news {
             News::Paid { sum, reference } => (Some(sum), Some(reference.as_str())),
@@ -219,7 +279,7 @@ impl PaymentDesk {
             _ => None,
         };
         let moved_to = match news {
-            News::Reclaimed(other) if verdict.payment == super::PaymentState::Moved => Some(other.to_uuid()),
+            News::Reclaimed(other) if verdict.payment == PaymentState::Moved => Some(other.to_uuid()),
             _ => None,
         };
         let conclude = tx.prepare_cached(CONCLUDE).await?;
@@ -227,16 +287,48 @@ impl PaymentDesk {
         let state = verdict.payment.as_str();
         tx.execute(&conclude, &[&id, &state, &seconds, &amount, &currency, &reference, &error, &moved_to])
             .await?;
-        if let Some(other) = moved_to {
-            let bring = tx.prepare_cached(BRING).await?;
-            tx.execute(&bring, &[&id, &other]).await?;
-        }
         Ok(())
     }
 
-    fn pause(&self, attempts: u32) -> Duration {
-        let policy = RetryPolicy { give_up: Duration::MAX, ..self.retry };
-        policy.pause(attempts, Duration::ZERO, None, fastrand::f64()).unwrap_or(policy.pause_min)
+    fn pause(&self, record: &PaymentRecord) -> Duration {
+        let policy = RetryPolicy { pause_min: self.times.pause_min, give_up: Duration::MAX };
+        let pause = policy.pause(record.attempts, Duration::ZERO, None, fastrand::f64());
+        let pause = pause.unwrap_or(policy.pause_min);
+        let is_pending = record.facts.order.is_some_and(|order| order.state == OrderState::Pending);
+        if is_pending { pause.min(PENDING_PAUSE_MAX) } else { pause }
+    }
+
+    /// Tells operators of money for an order that is nowhere.
+    ///
+    /// # Errors
+    /// [`PaymentError`].
+    pub async fn report_unknown(&self, order: OrderId, news: &News) -> Result<(), PaymentError> {
+        within(self.limit, async {
+            let mut db = self.pool.get().await.map_err(PgError::from)?;
+            let tx = db.transaction().await?;
+            raise(&tx, Alarm::NoOrder, order, news).await?;
+            tx.commit().await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Payments that somebody has to look at again.
+    ///
+    /// # Errors
+    /// [`PaymentError`].
+    pub async fn waiting(&self) -> Result<Vec<WaitingPayments>, PaymentError> {
+        within(self.limit, async {
+            let db = self.pool.get().await.map_err(PgError::from)?;
+            let waiting = db.prepare_cached(WAITING).await?;
+            let rows = db.query(&waiting, &[]).await?;
+            let read = |row: &tokio_postgres::Row| {
+                let state = row.get::<_, &str>(0).parse().ok()?;
+                Some(WaitingPayments { state, payments: row.get(1), oldest_s: row.get(2) })
+            };
+            Ok(rows.iter().filter_map(read).collect())
+        })
+        .await
     }
 
     /// Forgets webhooks that nobody can send again, since their time is over.
@@ -252,6 +344,18 @@ impl PaymentDesk {
         })
         .await
     }
+}
+
+/// Brings money to the order that has claimed the units again: only once that order is stored, since what Redis alone has
+/// may be lost with it.
+async fn bring(tx: &Transaction<'_>, order: OrderId, other: OrderId) -> Result<News, PaymentError> {
+    let bring = tx.prepare_cached(BRING).await?;
+    let row = tx.query_opt(&bring, &[&order.to_uuid(), &other.to_uuid()]).await?;
+    Ok(match row.map(|row| row.get::<_, bool>(0)) {
+        Some(true) => News::Reclaimed(other),
+        Some(false) => News::NoUnits("the order of its units was paid for itself"),
+        None => News::NotYet,
+    })
 }
 
 async fn raise(tx: &Transaction<'_>, alarm: Alarm, order: OrderId, news: &News) -> Result<(), PaymentError> {

@@ -44,7 +44,8 @@ pub enum ChargeState {
 /// Why a gateway gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GatewayError {
-    /// The request never left: the circuit is open, or there is no connection. Nothing was charged by it.
+    /// Nothing was done: the circuit is open, there is no connection, or the gateway would not hear the request (a wrong token,
+    /// too many requests).
     #[error("the gateway was not asked: {0}")]
     NotAsked(String),
     /// It may have been carried out: a timeout, a broken connection, 5xx.

@@ -18,7 +18,7 @@ mod rules;
 mod sandbox;
 mod worker;
 
-pub use desk::{PaymentDesk, WebhookName};
+pub use desk::{PaymentDesk, PaymentTimes, WaitingPayments, WebhookName};
 pub use error::PaymentError;
 pub use gateway::{Charge, ChargeState, Gateway, GatewayError};
 pub use http_gateway::{GatewaySetupError, HttpGateway, HttpGatewayOptions};

@@ -6,9 +6,12 @@ use crate::buyer::BuyerId;
 use crate::catalogue::SaleId;
 use crate::claim::{Claim, ClaimError, Decider, Decision, IdempotencyKey};
 use crate::gate::Gate;
+use crate::log::StockEntry;
 use crate::order_id::OrderId;
 use crate::postgres::{PgError, PgPool};
 
+/// Whether the units that the order lost are still on their way back to Redis.
+const RETURNING: &str = "SELECT EXISTS (SELECT FROM stock_intents WHERE cause = $1 AND applied_at IS NULL)";
 /// Of a sale whose Redis keys are gone, whether the units were claimed again before.
 const CLAIMED: &str = "SELECT id FROM orders WHERE buyer = $1 AND sale_id = $2 AND idem_key = $3";
 
@@ -23,6 +26,15 @@ pub(super) async fn reclaim(
 ) -> Result<News, ReclaimError> {
     let claim = claim_of(order, bought).ok_or(ReclaimError::Unreadable(order))?;
     let scripts = gate.open().ok_or(ClaimError::Fenced)?;
+    {
+        let db = pool.get().await.map_err(PgError::from)?;
+        let cause = StockEntry::cause_of_return(order);
+        let returning = db.query_one(RETURNING, &[&cause]).await.map_err(PgError::from)?;
+        if returning.get(0) {
+            // They would seem to be sold, or to count against the buyer.
+            return Ok(News::NotYet);
+        }
+    }
     let decision = claims.decide_alone(&scripts, &claim, backlog_max).await?;
     Ok(match decision {
         Decision::Accepted(id) | Decision::Duplicate(id) => News::Reclaimed(id),
@@ -38,9 +50,8 @@ pub(super) async fn reclaim(
         }
         Decision::SoldOut(_) | Decision::Insufficient { .. } => News::NoUnits("its units are sold"),
         Decision::LimitReached(_) => News::NoUnits("its buyer has as many as he may"),
-        Decision::Closed | Decision::Paused | Decision::NotYetOpen { .. } => {
-            News::NoUnits("its sale does not sell now")
-        }
+        Decision::Closed => News::NoUnits("its sale is closed"),
+        Decision::Paused | Decision::NotYetOpen { .. } => News::None,
         Decision::BacklogFull => return Err(ClaimError::Overloaded.into()),
         Decision::KeyReused | Decision::OverRate => return Err(ReclaimError::Unreadable(order)),
     })

@@ -8,13 +8,13 @@ use crate::catalogue::Sku;
 use crate::log::Lines;
 use crate::order_id::OrderId;
 
-/// Keys with this beginning are ours: a client's are refused.
-const LATE_KEY: &str = crate::claim::RESERVED_KEYS;
+/// Keys that begin so are ours: a client's are refused ([`crate::claim::IdempotencyKey`]).
+const LATE_KEY: &str = "doorbuster:paid-late:";
 
 /// The idempotency key under which the units of a paid order are claimed again: always the same, so that they are claimed
 /// once.
 pub(super) fn late_key(order: OrderId) -> String {
-    format!("{LATE_KEY}paid-late:{order}")
+    format!("{LATE_KEY}{order}")
 }
 
 /// A payment with its order.

@@ -12,7 +12,7 @@ use super::desk::{PaymentDesk, TakenPayment, Wanted};
 use super::gateway::{Charge, ChargeState, Gateway, GatewayError};
 use super::hints::{HINT_BLOCK, HintReader};
 use super::reclaim::reclaim;
-use super::rules::{Again, News, Sum, Task};
+use super::rules::{Again, News, PaymentState, Sum, Task};
 use crate::buyer::BuyerId;
 use crate::claim::Decider;
 use crate::faults::{crash_point, weakened};
@@ -27,6 +27,8 @@ const ACTOR: &str = "payment worker";
 const HINTS_MAX: usize = 8;
 /// Between two times that old webhooks are forgotten.
 const FORGET: Duration = Duration::from_secs(60);
+/// Between two times that it is counted what waits.
+const COUNT: Duration = Duration::from_secs(10);
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
@@ -92,9 +94,17 @@ impl<G: Gateway> PaymentWorker<G> {
         let again = Arc::new(Notify::new());
         let mut looks = interval(self.options.poll);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut forgets = interval(FORGET);
+        let (mut forgets, mut counts) = (interval(FORGET), interval(COUNT));
+        for ticks in [&mut forgets, &mut counts] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         let mut tasks = JoinSet::new();
         loop {
+            // What is taken is worked on at once: its lease runs. Hints that there is no room for are found in seconds.
+            tokio::select! {
+                place = room.acquire() => drop(place),
+                () = stop.cancelled() => break,
+            }
             let orders = tokio::select! {
                 Some(orders) = hinted.recv() => Some(orders),
                 _ = looks.tick() => None,
@@ -105,11 +115,18 @@ impl<G: Gateway> PaymentWorker<G> {
                     }
                     continue;
                 }
+                _ = counts.tick() => {
+                    match self.desk.waiting().await {
+                        Ok(waiting) => self.metrics.waiting(&waiting),
+                        Err(error) => tracing::debug!(%error, "payments that wait are not counted"),
+                    }
+                    continue;
+                }
                 () = stop.cancelled() => break,
             };
-            let most = self.options.at_once;
+            let most = room.available_permits().max(1);
             let taken = match &orders {
-                Some(orders) => self.desk.take(Wanted::New(orders)).await,
+                Some(orders) => self.desk.take(Wanted::New(&orders[..orders.len().min(most)])).await,
                 None => {
                     let asks_gateway = self.options.asks_gateway;
                     self.desk.take(Wanted::Due { most: most as i64, asks_gateway }).await
@@ -171,6 +188,9 @@ impl<G: Gateway> PaymentWorker<G> {
         match self.desk.conclude(order, &news, ACTOR, None).await {
             Ok(verdict) => {
                 self.metrics.moved(verdict.payment);
+                if let (News::Reclaimed(other), PaymentState::Moved) = (&news, verdict.payment) {
+                    self.conclude_brought(*other).await;
+                }
                 if verdict.again == Again::Now {
                     again.notify_one();
                 }
@@ -180,6 +200,16 @@ impl<G: Gateway> PaymentWorker<G> {
             }
         }
         crash_point!("payment_after_conclude");
+    }
+
+    /// Confirms the order that late money was just brought to. It is due: where this fails, the next look finds it.
+    async fn conclude_brought(&self, order: OrderId) {
+        match self.desk.conclude(order, &News::None, ACTOR, None).await {
+            Ok(verdict) => self.metrics.moved(verdict.payment),
+            Err(error) => {
+                tracing::warn!(%order, %error, "an order that late money has bought waits for the next look")
+            }
+        }
     }
 
     async fn ask(&self, payment: &TakenPayment) -> News {

@@ -9,14 +9,14 @@ use doorbuster::gate::Gate;
 use doorbuster::log::EntryId;
 use doorbuster::order_id::{Mark, OrderId};
 use doorbuster::order_life::{Cancellation, LifeError, OrderOf, Step};
-use doorbuster::payment::{News, PaymentError, PaymentState, Sum};
+use doorbuster::payment::{ChargeState, News, PaymentError, PaymentState, Sum};
 use doorbuster::webhooks::WebhookSecret;
 use hyper::Method;
 use serde_json::json;
 
 use crate::support::life::{TOLD, cancel};
 use crate::support::payments::{Conduct, ScriptedGateway};
-use crate::support::{Client, Reply, World};
+use crate::support::{Block, Client, Reply, World};
 
 fn gateway() -> serde_json::Value {
     json!({ "payment": "gateway" })
@@ -390,6 +390,130 @@ async fn an_order_that_was_claimed_for_late_money_is_never_charged() {
     worker.stop().await;
     world.no_intents_open().await;
     world.assert_balanced(&sale, "TEE").await;
+}
+
+/// The units of an order that has ended are on their way back, or the order that claims them is not stored: late money waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_money_waits_for_what_is_on_its_way() {
+    let world = World::new().await;
+    let bank = ScriptedGateway::new(Conduct::PaysInSilence);
+    let worker = world.payments(&bank);
+    let sale = world.paid_sale("paid", 1, 2, gateway()).await;
+    let order = world.order(&sale, "alice").await;
+    world.until("it was asked for", || async { bank.books().asked.contains_key(&order) }).await;
+    let returns = Block::writing(&world, "stock_ledger").await;
+    world
+        .until("its hold is over", || async {
+            world.orders().read(order).await.unwrap().cancel_reason.as_deref() == Some("expired")
+        })
+        .await;
+    bank.conducts(Conduct::Pays);
+    world.until_payment(order, "late").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(world.payment_of(order).await, "late");
+    returns.release().await;
+    world.until_payment(order, "moved").await;
+    worker.stop().await;
+    world.drained().await;
+    assert_eq!(world.count("SELECT count(*) FROM orders WHERE state = 'confirmed'").await, 1);
+    world.assert_balanced(&sale, "TEE").await;
+
+    // Stored orders alone can hold money: what only Redis has may be lost with it.
+    let sale = world.paid_sale("again", 1, 600, json!({})).await;
+    let order = world.order(&sale, "bob").await;
+    let expire = "UPDATE orders SET expires_at = now() - interval '1 second' WHERE id = $1";
+    world.db.execute(expire, &[&order.to_uuid()]).await.unwrap();
+    world
+        .until("its hold is over", || async {
+            world.orders().read(order).await.unwrap().cancel_reason.as_deref() == Some("expired")
+        })
+        .await;
+    let desk = world.payment_desk(Duration::from_secs(3));
+    assert_eq!(desk.conclude(order, &paid(1999), "test", None).await.unwrap().payment, PaymentState::Late);
+    let nowhere = OrderId::new(EntryId { ms: 1_800_000_000_000, seq: 0 }, order.partition(), Mark::random());
+    let verdict = desk.conclude(order, &News::Reclaimed(nowhere), "test", None).await.unwrap();
+    assert_eq!(verdict.payment, PaymentState::Late);
+    assert_eq!(world.count("SELECT count(*) FROM payments WHERE paid_as IS NOT NULL").await, 1, "that of before");
+}
+
+/// The buyer sees the order that was claimed for his late money, and pays that too: one of the two goes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_pays_twice_gets_one_of_it_back() {
+    let world = World::new().await;
+    let sale = world.paid_sale("hosted", 2, 600, json!({})).await;
+    let (order, other) = (world.order(&sale, "alice").await, world.order(&sale, "bob").await);
+    let desk = world.payment_desk(Duration::from_secs(3));
+    let expire = "UPDATE orders SET expires_at = now() - interval '1 second' WHERE id = $1";
+    world.db.execute(expire, &[&order.to_uuid()]).await.unwrap();
+    world
+        .until("its hold is over", || async {
+            world.orders().read(order).await.unwrap().cancel_reason.as_deref() == Some("expired")
+        })
+        .await;
+    // No worker runs: what it would find.
+    desk.conclude(order, &paid(1999), "test", None).await.unwrap();
+    desk.conclude(other, &paid(1999), "test", None).await.unwrap();
+    let verdict = desk.conclude(order, &News::Reclaimed(other), "test", None).await.unwrap();
+    assert_eq!(verdict.payment, PaymentState::RefundDue, "the other one is paid for itself");
+    assert_eq!(world.payment_of(other).await, "paid");
+}
+
+/// Money for an order that was cancelled as it was stored, or that nobody has.
+#[tokio::test(flavor = "multi_thread")]
+async fn money_for_what_was_never_sold_is_not_forgotten() {
+    let world = World::new().await;
+    let sale = world.paid_sale("hosted", 5, 600, json!({ "items": [{ "sku": "TEE", "stock": 5 }] })).await;
+    let client = world.client();
+    client.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
+    world.redis_says(&["HDEL", "{p0}:sale:hosted:buyers", "alice"]).await;
+    let second = client.claim(&sale, "alice", "k", &[("TEE", 1)]).await;
+    world.drained().await;
+    let second: OrderId = second.id().parse().unwrap();
+    assert_eq!(world.orders().read(second).await.unwrap().cancel_reason.as_deref(), Some("duplicate"));
+    let desk = world.payment_desk(Duration::from_secs(3));
+    let verdict = desk.conclude(second, &paid(1999), "test", None).await.unwrap();
+    assert_eq!(verdict.payment, PaymentState::RefundDue);
+    desk.report_unknown(second, &paid(1999)).await.unwrap();
+    assert_eq!(world.count("SELECT count(*) FROM incidents WHERE kind = 'paid_without_order'").await, 1);
+}
+
+/// A hosted checkout whose webhook never came: the gateway is asked when the hold is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_checkout_took_and_did_not_tell_is_asked_for() {
+    let world = World::new().await;
+    let bank = ScriptedGateway::new(Conduct::Pays);
+    let worker = world.payments(&bank);
+    let sale = world.paid_sale("hosted", 5, 2, json!({})).await;
+    let (order, unpaid) = (world.order(&sale, "alice").await, world.order(&sale, "bob").await);
+    let (currency, reference) = ("EUR".to_owned(), "elsewhere".to_owned());
+    bank.books.lock().unwrap().charges.insert(order, ChargeState::Paid { amount: 1999, currency, reference });
+    world.until_payment(order, "moved").await;
+    world
+        .until("the other order is confirmed", || async {
+            world.count("SELECT count(*) FROM orders WHERE state = 'confirmed'").await == 1
+        })
+        .await;
+    world.until_payment(unpaid, "void").await;
+    assert!(bank.books().asked.is_empty(), "nobody was charged: {:?}", bank.books());
+    worker.stop().await;
+    world.no_intents_open().await;
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_costs_nothing_is_neither_charged_nor_paid_back() {
+    let world = World::new().await;
+    let bank = ScriptedGateway::new(Conduct::Pays);
+    let worker = world.payments(&bank);
+    let items = json!([{ "sku": "TEE", "stock": 5, "price": 0, "currency": "EUR" }]);
+    let sale = world.paid_sale("gift", 5, 600, json!({ "payment": "gateway", "items": items })).await;
+    let order = world.order(&sale, "alice").await;
+    world.until_payment(order, "paid").await;
+    cancel(&world.orders(), order, Cancellation::Operator).await.unwrap();
+    world.until_payment(order, "void").await;
+    let books = bank.books();
+    assert!(books.asked.is_empty() && books.refunds.is_empty() && books.looked_up.is_empty(), "{books:?}");
+    worker.stop().await;
 }
 
 struct Sender {

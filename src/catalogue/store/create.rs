@@ -44,7 +44,7 @@ impl CatalogueStore {
             };
             products::upsert(&transaction, &new.products).await?;
             insert_items(&transaction, new).await?;
-            check_one_currency(&transaction, new).await?;
+            check_payable(&transaction, new).await?;
             insert_stock(&transaction, new, partitions).await?;
             insert_publications(&transaction, new).await?;
             transaction
@@ -113,12 +113,18 @@ async fn insert_items(transaction: &Transaction<'_>, new: &NewSale) -> Result<()
 }
 
 /// An order is paid for in one sum.
-async fn check_one_currency(transaction: &Transaction<'_>, new: &NewSale) -> Result<(), StoreError> {
+async fn check_payable(transaction: &Transaction<'_>, new: &NewSale) -> Result<(), StoreError> {
     if new.payment == PaymentPolicy::None {
         return Ok(());
     }
-    let query = "SELECT array_agg(DISTINCT currency ORDER BY currency) FROM sale_items WHERE sale_id = $1";
-    let currencies: Vec<String> = transaction.query_one(query, &[&new.id.as_str()]).await?.try_get(0)?;
+    let query = "SELECT array_agg(DISTINCT currency ORDER BY currency), min(price) FROM sale_items WHERE sale_id = $1";
+    let row = transaction.query_one(query, &[&new.id.as_str()]).await?;
+    let (currencies, cheapest): (Vec<String>, i64) = (row.try_get(0)?, row.try_get(1)?);
+    if new.payment == PaymentPolicy::Checkout && cheapest == 0 {
+        let message = "must all cost something: nobody pays for nothing at a checkout, so nothing would confirm the order; \
+                       use payment gateway or none";
+        return Err(StoreError::Invalid(vec![FieldError { field: "items".into(), message: message.into() }]));
+    }
     if currencies.len() == 1 {
         return Ok(());
     }

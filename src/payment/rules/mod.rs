@@ -136,6 +136,8 @@ pub enum News {
     NoUnits(&'static str),
     /// Nothing new: the order is looked at again.
     None,
+    /// Nothing new: what is needed is on its way.
+    NotYet,
 }
 
 /// When a payment is looked at again.
@@ -145,8 +147,12 @@ pub enum Again {
     Never,
     /// At once.
     Now,
+    /// In a moment: something is on its way.
+    Soon,
     /// After a pause, which grows.
     Later,
+    /// Once more after minutes, to be sure.
+    Once,
 }
 
 /// What follows.
@@ -173,6 +179,8 @@ pub enum Alarm {
     Contradiction,
     /// The gateway does not pay back.
     RefundRefused,
+    /// The gateway took money for an order that nobody has.
+    NoOrder,
 }
 
 impl Alarm {
@@ -182,6 +190,7 @@ impl Alarm {
             Self::WrongAmount => "payment_wrong_amount",
             Self::Contradiction => "payment_contradiction",
             Self::RefundRefused => "refund_refused",
+            Self::NoOrder => "paid_without_order",
         }
     }
 }
@@ -193,15 +202,16 @@ pub fn task(facts: &PaymentFacts) -> Task {
     match facts.payment {
         PaymentState::Due if is_free(facts) || is_made_from_late || facts.order.is_none() => Task::Conclude,
         PaymentState::Due if holds => Task::Charge,
-        PaymentState::Due | PaymentState::Unknown => Task::LookUp,
+        // A gateway that has declined is asked once more: it may have taken the money all the same.
+        PaymentState::Due | PaymentState::Unknown | PaymentState::Awaited | PaymentState::Declined => {
+            Task::LookUp
+        }
         PaymentState::Late => Task::Reclaim,
+        PaymentState::RefundDue if is_free(facts) => Task::Conclude,
         PaymentState::RefundDue => Task::Refund,
-        PaymentState::Awaited
-        | PaymentState::Paid
-        | PaymentState::Declined
-        | PaymentState::Moved
-        | PaymentState::Refunded
-        | PaymentState::Void => Task::Conclude,
+        PaymentState::Paid | PaymentState::Moved | PaymentState::Refunded | PaymentState::Void => {
+            Task::Conclude
+        }
     }
 }
 
@@ -225,7 +235,22 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
         (Due | Awaited | Unknown | Declined | Void | Late | RefundDue, News::Refunded) => {
             refunded(facts.order)
         }
-        (Due | Unknown, News::NeverHeard) => never_heard(facts),
+        (Due | Awaited | Unknown, News::NeverHeard) => never_heard(facts),
+        (Awaited, News::Undecided | News::NoAnswer(_) | News::NotAsked(_)) => {
+            Verdict { again: Again::Later, ..stays(facts) }
+        }
+        // Nothing more is expected of a gateway that was asked once more, and had an answer.
+        (Declined, News::Declined(_) | News::NeverHeard | News::Undecided) => stays(facts),
+        (Declined, News::NoAnswer(_) | News::NotAsked(_)) => Verdict { again: Again::Later, ..stays(facts) },
+        // The order is gone before the money that it was claimed for was brought to it: that claims anew.
+        (Due, News::None) if facts.is_made_from_late && is_cancelled(facts.order) => {
+            Verdict { payment: Void, again: Again::Never, ..stays(facts) }
+        }
+        // Nothing was taken for it.
+        (RefundDue, News::None) if is_free(facts) => {
+            Verdict { payment: Void, again: Again::Never, ..stays(facts) }
+        }
+        (Due | Late, News::NotYet) => Verdict { again: Again::Soon, ..stays(facts) },
         (Due | Unknown, News::Undecided) => parked(facts, "the gateway has not decided"),
         (Due | Unknown, News::NoAnswer(why)) => parked(facts, why),
         (Due | Unknown, News::NotAsked(_)) => Verdict { again: Again::Later, ..stays(facts) },
@@ -253,6 +278,10 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
 
 fn is_free(facts: &PaymentFacts) -> bool {
     facts.cost.as_ref().is_some_and(|cost| cost.amount == 0)
+}
+
+fn is_cancelled(order: Option<PaidOrder>) -> bool {
+    order.is_some_and(|order| order.state == OrderState::Cancelled)
 }
 
 /// Nothing follows; what was due stays due.
@@ -313,7 +342,7 @@ fn declined(order: Option<PaidOrder>, why: &str) -> Verdict {
     let verdict = Verdict {
         payment: PaymentState::Declined,
         step: None,
-        again: Again::Never,
+        again: Again::Once,
         note: Some(format!("declined: {why}")),
         alarm: None,
     };
@@ -341,8 +370,12 @@ fn refunded(order: Option<PaidOrder>) -> Verdict {
 fn never_heard(facts: &PaymentFacts) -> Verdict {
     let state = facts.order.map(|order| (order.state, order.hold_is_over));
     match state {
+        Some((OrderState::Pending, false)) if facts.payment == PaymentState::Awaited => {
+            Verdict { again: Again::Later, ..stays(facts) }
+        }
+        // No time is lost: its hold runs.
         Some((OrderState::Pending, false)) => {
-            Verdict { payment: PaymentState::Due, again: Again::Later, ..stays(facts) }
+            Verdict { payment: PaymentState::Due, again: Again::Now, ..stays(facts) }
         }
         Some((OrderState::Confirmed | OrderState::Cancelled, _)) if facts.no_charge_on_its_way => {
             let contradicts = matches!(state, Some((OrderState::Confirmed, _)));
@@ -354,6 +387,7 @@ fn never_heard(facts: &PaymentFacts) -> Verdict {
             }
         }
         // The sweeper ends it, or a request is still on its way.
+        _ if facts.payment == PaymentState::Awaited => Verdict { again: Again::Later, ..stays(facts) },
         _ => Verdict { payment: PaymentState::Unknown, again: Again::Later, ..stays(facts) },
     }
 }

@@ -66,6 +66,25 @@ fn only_what_still_holds_its_units_is_charged() {
 }
 
 #[test]
+fn while_the_hold_runs_no_time_is_lost() {
+    let unknown = facts(PaymentState::Unknown, OrderState::Pending, None);
+    let verdict = verdict(&unknown, &News::NeverHeard);
+    assert_eq!((verdict.payment, verdict.again), (PaymentState::Due, Again::Now));
+}
+
+#[test]
+fn a_gateway_that_has_declined_is_asked_once_more() {
+    let declined =
+        verdict(&facts(PaymentState::Unknown, OrderState::Pending, None), &News::Declined("no".into()));
+    assert_eq!((declined.payment, declined.again), (PaymentState::Declined, Again::Once));
+    let after = facts(PaymentState::Declined, OrderState::Cancelled, Some(CancelReason::Declined));
+    assert_eq!(task(&after), Task::LookUp);
+    assert_eq!(verdict(&after, &News::Declined("no".into())).again, Again::Never);
+    assert_eq!(verdict(&after, &News::NoAnswer("lost".into())).again, Again::Later);
+    assert_eq!(verdict(&after, &paid_news()).payment, PaymentState::RefundDue);
+}
+
+#[test]
 fn an_order_that_costs_nothing_is_confirmed_without_the_gateway() {
     let free = PaymentFacts {
         cost: Some(Sum { amount: 0, ..cost() }),
@@ -73,6 +92,17 @@ fn an_order_that_costs_nothing_is_confirmed_without_the_gateway() {
     };
     let verdict = verdict(&free, &News::None);
     assert_eq!((verdict.payment, verdict.step), (PaymentState::Paid, Some(Step::Confirm)));
+    let cancelled = PaymentFacts {
+        payment: PaymentState::RefundDue,
+        order: Some(PaidOrder {
+            state: OrderState::Cancelled,
+            cancel_reason: Some(CancelReason::Buyer),
+            hold_is_over: false,
+        }),
+        ..free
+    };
+    assert_eq!(task(&cancelled), Task::Conclude, "nobody gives back what nobody took");
+    assert_eq!(super::verdict(&cancelled, &News::None).payment, PaymentState::Void);
 }
 
 #[test]
@@ -273,7 +303,6 @@ proptest! {
     ) {
         let mut model = Model::new(if hosted { PaymentState::Awaited } else { PaymentState::Due });
         if hosted {
-            model.again = Again::Never;
             // The buyer pays elsewhere.
             model.charge = Some(pays);
         }
@@ -287,9 +316,6 @@ proptest! {
         // Everything comes in the end: what was on its way, what was held back, the end of the hold, and a gateway that answers.
         for last in [Happening::Arrival, Happening::HeldBack, Happening::HoldOver, Happening::Expire] {
             model.happens(last, pays);
-        }
-        if hosted {
-            model.happens(Happening::Webhook, pays);
         }
         let mut rounds = 0;
         while model.again != Again::Never {

@@ -10,11 +10,10 @@ use doorbuster::metrics::Metrics;
 use doorbuster::order_id::OrderId;
 use doorbuster::partition::Partitions;
 use doorbuster::payment::{
-    Charge, ChargeState, Gateway, GatewayError, PaymentDesk, PaymentOptions, PaymentWorker,
+    Charge, ChargeState, Gateway, GatewayError, PaymentDesk, PaymentOptions, PaymentTimes, PaymentWorker,
 };
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::{Redis, RedisOptions};
-use doorbuster::retry::RetryPolicy;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -157,8 +156,13 @@ impl Running {
 impl World {
     pub fn payment_desk(&self, lease: Duration) -> PaymentDesk {
         let pool = connect_pool(&self.postgres_url, 8, Duration::from_secs(10)).unwrap();
-        let retry = RetryPolicy { pause_min: Duration::from_millis(100), give_up: Duration::from_secs(2) };
-        PaymentDesk::new(pool, Duration::from_secs(10), lease, retry)
+        let times = PaymentTimes {
+            lease,
+            pause_min: Duration::from_millis(100),
+            charge_lasts: Duration::from_secs(2),
+            recheck: Duration::from_secs(1),
+        };
+        PaymentDesk::new(pool, Duration::from_secs(10), times)
     }
 
     /// Starts a worker. What one that is lost had in hand is free after three seconds.
