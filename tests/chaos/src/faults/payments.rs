@@ -16,7 +16,7 @@ use crate::storage::Layout;
 
 /// Orders that were paid for before anything breaks, and how long they are waited for.
 const PAID_MIN: i64 = 10;
-const PAID_WITHIN: Duration = Duration::from_secs(20);
+const PAID_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A sale that is paid for, and what breaks in it.
