@@ -17,7 +17,8 @@ use crate::payment::protocol::ChargeStatus;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const REPLY_MAX: usize = 4 * 1024;
-const ATTEMPTS: usize = 6;
+/// About a minute: a node whose Postgres comes back, or that is started anew, is not to miss one.
+const ATTEMPTS: usize = 16;
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Messages that are on their way at once.

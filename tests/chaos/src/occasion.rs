@@ -36,6 +36,8 @@ const LONG_HOLD_S: u32 = 3600;
 
 /// Units of the scarce item in a storm.
 const STORM_STOCK: i64 = 12;
+/// And where money comes late: somebody else has them by then.
+const LATE_STOCK: i64 = 3;
 
 impl Occasion {
     /// Whether buyers and operators cancel.
@@ -46,8 +48,10 @@ impl Occasion {
     /// What is for sale: in a storm the scarce item is so scarce that its units are sold again and again.
     pub fn items(self) -> [Item; 10] {
         let mut items = ITEMS;
-        if self != Self::Ordinary {
-            items[0].1 = STORM_STOCK;
+        match self {
+            Self::Ordinary => {}
+            Self::LatePayments => items[0].1 = LATE_STOCK,
+            Self::CancelStorm | Self::ExpiryStorm | Self::PaidSale => items[0].1 = STORM_STOCK,
         }
         items
     }

@@ -16,7 +16,7 @@ use crate::storage::Layout;
 
 /// Orders that were paid for before anything breaks, and how long they are waited for.
 const PAID_MIN: i64 = 10;
-const PAID_WITHIN: Duration = Duration::from_secs(20);
+const PAID_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A sale that is paid for, and what breaks in it.
@@ -59,7 +59,7 @@ pub(super) fn payments() -> Vec<Box<dyn Fault>> {
     let mut faults: Vec<Box<dyn Fault>> = Vec::new();
     let mut within = |fault: Box<dyn Fault>| {
         let (kind, occasion) = (fault.kind(), Occasion::PaidSale);
-        faults.push(Payments::new(kind, occasion, Some(fault)));
+        faults.push(Box::new(Payments::new(kind, occasion, Some(fault))));
     };
     Ailment::ALL.into_iter().for_each(|ailment| within(Box::new(GatewayFault::new(ailment))));
     within(Box::new(NodeKilled(WhichNode::Payment)));
@@ -73,7 +73,8 @@ pub(super) fn payments() -> Vec<Box<dyn Fault>> {
         ("late_payments_postgres_killed", Some(killed(Server::Postgres))),
         ("late_payments_worker_killed", Some(Box::new(NodeKilled(WhichNode::Payment)))),
     ];
-    faults.extend(late.into_iter().map(|(kind, within)| Payments::new(kind, Occasion::LatePayments, within)));
+    let late = late.map(|(kind, within)| Payments::new(kind, Occasion::LatePayments, within));
+    faults.extend(late.into_iter().map(|one| Box::new(one) as Box<dyn Fault>));
     faults
 }
 
@@ -82,8 +83,8 @@ fn crash(point: Point) -> Box<dyn Fault> {
 }
 
 impl Payments {
-    fn new(kind: &'static str, occasion: Occasion, within: Option<Box<dyn Fault>>) -> Box<dyn Fault> {
-        Box::new(Self { kind, occasion, within, before: Paid::default(), broke: false })
+    fn new(kind: &'static str, occasion: Occasion, within: Option<Box<dyn Fault>>) -> Self {
+        Self { kind, occasion, within, before: Paid::default(), broke: false }
     }
 }
 
