@@ -65,8 +65,8 @@ PARTITIONED = api_killed keeper_killed redis_killed postgres_killed flushall log
 
 chaos-short: deps chaos-deps ## the same, each fault once; some of them with two partitions
 	$(CARGO) build --locked --workspace --bins
-	$(TARGET)/debug/chaos --seed $(SEED)
-	$(TARGET)/debug/chaos --seed $(SEED) --partitions 2 $(PARTITIONED:%=--fault %)
+	$(TARGET)/debug/chaos --seed $(SEED) --lanes 2
+	$(TARGET)/debug/chaos --seed $(SEED) --lanes 2 --partitions 2 $(PARTITIONED:%=--fault %)
 
 fmt: ## format the code
 	$(CARGO) fmt --all
