@@ -73,8 +73,8 @@ LONG = payment_worker_frozen crash_payment_before_conclude crash_payment_after_c
 
 chaos-short: deps chaos-deps ## the same, most faults once; some of them with two partitions
 	$(CARGO) build --locked --workspace --bins
-	$(TARGET)/debug/chaos --seed $(SEED) $(LONG:%=--without %)
-	$(TARGET)/debug/chaos --seed $(SEED) --partitions 2 $(PARTITIONED:%=--fault %)
+	$(TARGET)/debug/chaos --seed $(SEED) --lanes 2 $(LONG:%=--without %)
+	$(TARGET)/debug/chaos --seed $(SEED) --lanes 2 --partitions 2 $(PARTITIONED:%=--fault %)
 
 fmt: ## format the code
 	$(CARGO) fmt --all

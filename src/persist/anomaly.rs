@@ -188,7 +188,7 @@ pub(super) async fn cancel_replayed(
 ) -> Result<u64, WriteError> {
     let (id, ms, at_once) = (order.to_uuid(), at.ms_sql(), reason.is_found_by_persisting());
     let params: [&(dyn ToSql + Sync); 4] = [&id, &reason.as_str(), &ms, &at_once];
-    let cancelled = tx.execute(CANCELLED_IN_LOG, &params).await?;
+    let cancelled = tx.execute(&tx.prepare_cached(CANCELLED_IN_LOG).await?, &params).await?;
     if cancelled > 0 {
         let skus: Vec<&str> = stock.lines.iter().map(|(sku, _)| sku.as_str()).collect();
         let units: Vec<i64> = stock.lines.iter().map(|(_, units)| *units).collect();

@@ -1,17 +1,20 @@
 //! Changes of stock out of the log: the ledger, and what a restored database has lost of their causes.
 
+use std::collections::HashSet;
+
 use deadpool_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::faults::weakened;
-use crate::log::{DecidedEntry, EntryId, StockEntry};
+use crate::log::{DecidedEntry, EntryId, LogEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
-use crate::persist::transaction::{Run, WriteError};
+use crate::persist::transaction::{Entry, Run, WriteError};
 use crate::persist::{Applied, anomaly};
 
 const CONFIRMED_IN_LOG: &str = include_str!("../../sql/persist/confirmed_in_log.sql");
+const END_INTENTS: &str = include_str!("../../sql/persist/end_intents.sql");
 const LEDGER: &str = include_str!("../../sql/persist/ledger.sql");
 const LOST_INTENT: &str = include_str!("../../sql/persist/lost_intent.sql");
 const RAISE_ALLOTMENT: &str = include_str!("../../sql/persist/raise_allotment.sql");
@@ -69,6 +72,72 @@ pub(super) async fn write_adjustment(
     let asked = StockEntry { lines, ..stock.clone() };
     let lost = Lost { kind, order: None, reason: &entry.reason, actor: &entry.actor };
     write_lost_intent(tx, partition, id, &asked, lost).await
+}
+
+/// What follows from steps that this database has taken itself: the returns and confirmations whose intents it knows, in one
+/// statement, however many there are. Their orders have moved in the transaction that wrote the intent. Answers with the
+/// entries that are done with; the others are written one by one.
+pub(super) async fn end_intents(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    entries: &[Entry],
+    applied: &mut Applied,
+) -> Result<HashSet<EntryId>, WriteError> {
+    let changes: Vec<(&EntryId, &StockEntry)> = entries
+        .iter()
+        .filter_map(|(id, entry)| match entry {
+            LogEntry::Return { stock, .. } => Some((id, stock)),
+            LogEntry::Confirmation { decided, .. } => Some((id, &decided.stock)),
+            _ => None,
+        })
+        .collect();
+    if changes.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let (ms, seq): (Vec<i64>, Vec<i64>) = changes.iter().map(|(id, _)| (id.ms_sql(), id.seq_sql())).unzip();
+    let causes: Vec<&str> = changes.iter().map(|(_, stock)| stock.cause.as_str()).collect();
+    let mut of_lines = LineColumns::default();
+    changes.iter().for_each(|(id, stock)| of_lines.add(**id, stock));
+    let LineColumns { ms: line_ms, seq: line_seq, sales, skus, deltas, causes: line_causes } = &of_lines;
+    let statement = tx.prepare_cached(END_INTENTS).await?;
+    let rows = tx
+        .query(
+            &statement,
+            &[&partition.to_sql(), &ms, &seq, &causes, line_ms, line_seq, sales, skus, deltas, line_causes],
+        )
+        .await?;
+    let ended: HashSet<EntryId> =
+        rows.iter().filter_map(|row| EntryId::from_sql(row.get(0), row.get(1))).collect();
+    let new_rows = rows.first().map_or(0, |row| row.get::<_, i64>(2).unsigned_abs());
+    let lines =
+        changes.iter().filter(|(id, _)| ended.contains(id)).map(|(_, stock)| stock.lines.len() as u64);
+    applied.new_ledger_rows += new_rows;
+    applied.known_ledger_rows += lines.sum::<u64>() - new_rows;
+    Ok(ended)
+}
+
+/// Lines of many entries, column by column.
+#[derive(Default)]
+struct LineColumns<'a> {
+    ms: Vec<i64>,
+    seq: Vec<i64>,
+    sales: Vec<&'a str>,
+    skus: Vec<&'a str>,
+    deltas: Vec<i64>,
+    causes: Vec<&'a str>,
+}
+
+impl<'a> LineColumns<'a> {
+    fn add(&mut self, id: EntryId, stock: &'a StockEntry) {
+        for (sku, units) in &stock.lines {
+            self.ms.push(id.ms_sql());
+            self.seq.push(id.seq_sql());
+            self.sales.push(stock.sale.as_str());
+            self.skus.push(sku.as_str());
+            self.deltas.push(*units);
+            self.causes.push(&stock.cause);
+        }
+    }
 }
 
 /// Units that came back. The entry performs its cancel where the database does not know of it: a replay into an older

@@ -219,8 +219,8 @@ pub(crate) async fn write_in(
 }
 
 /// In the order that matters: a sale before its units, units before the orders that took them, an order before its
-/// confirmation and that before its return. An order that could only be had since another one's units came back may so be refused by the gate; halving
-/// then parts the two.
+/// confirmation and that before its return. An order that could only be had since another one's units came back may so be
+/// refused by the gate; halving then parts the two.
 async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
     let partition = run.fence.partition;
     let mut applied = Applied::default();
@@ -253,12 +253,18 @@ async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<
     if !orders.is_empty() {
         write_orders(tx, run, &orders, &mut applied).await?;
     }
-    for (id, entry) in entries {
+    // What a rehearsal counts is told by each entry.
+    let ended = match run.rehearsal {
+        None => ledger::end_intents(tx, partition, entries, &mut applied).await?,
+        Some(_) => HashSet::new(),
+    };
+    let open = || entries.iter().filter(|(id, _)| !ended.contains(id));
+    for (id, entry) in open() {
         if let LogEntry::Confirmation { order, decided } = entry {
             ledger::write_confirmation(tx, partition, *id, *order, decided, &mut applied).await?;
         }
     }
-    for (id, entry) in entries {
+    for (id, entry) in open() {
         if let LogEntry::Return { order, reason, stock } = entry {
             ledger::write_return(tx, run, *id, (*order, *reason), stock, &mut applied).await?;
         }

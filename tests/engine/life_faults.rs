@@ -202,3 +202,22 @@ async fn cancels_of_many_items_do_not_deadlock() {
         world.assert_balanced(&sale, sku).await;
     }
 }
+
+/// A storm's returns are written together: one by one they would hold the rows of the stock for so long that every other
+/// transaction gives up, and this one too, again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_units_of_many_orders_come_back_where_postgres_is_slow() {
+    const ORDERS: u32 = 300;
+    let world = World::new().await;
+    let sale = world.paid_sale("demo", i64::from(ORDERS), 3600, json!({})).await;
+    world.orders_of(&sale, ORDERS).await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END $$;
+                CREATE TRIGGER slow BEFORE INSERT ON stock_ledger FOR EACH STATEMENT EXECUTE FUNCTION slow();
+                UPDATE orders SET expires_at = now()";
+    world.db.batch_execute(slow).await.unwrap();
+    let cancelled = "SELECT count(*) FROM orders WHERE cancel_reason = 'expired'";
+    world.until("every hold is over", || async { world.count(cancelled).await == i64::from(ORDERS) }).await;
+    world.assert_settled(&sale).await;
+    assert_eq!(world.stock(&sale, "TEE").await, i64::from(ORDERS));
+}

@@ -433,7 +433,11 @@ async fn late_money_waits_for_what_is_on_its_way() {
     let nowhere = OrderId::new(EntryId { ms: 1_800_000_000_000, seq: 0 }, order.partition(), Mark::random());
     let verdict = desk.conclude(order, &News::Reclaimed(nowhere), "test", None).await.unwrap();
     assert_eq!(verdict.payment, PaymentState::Late);
-    assert_eq!(world.count("SELECT count(*) FROM payments WHERE paid_as IS NOT NULL").await, 1, "that of before");
+    assert_eq!(
+        world.count("SELECT count(*) FROM payments WHERE paid_as IS NOT NULL").await,
+        1,
+        "that of before"
+    );
 }
 
 /// The buyer sees the order that was claimed for his late money, and pays that too: one of the two goes back.

@@ -1,11 +1,15 @@
 //! Entries in the log that no claim wrote.
 
+use std::time::{Duration, Instant};
+
 use async_trait::async_trait;
 
 use crate::ChaosError;
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, PATIENCE};
 use crate::fault::{Evidence, Fault, Scene};
 use crate::history::Purchase;
+
+const POLL: Duration = Duration::from_millis(20);
 
 /// As `claim.lua` counts an entry, so that the backlog comes out even.
 /// KEYS: meta, log.  ARGV: field, value.
@@ -70,11 +74,12 @@ async fn dead_letters(deployment: &Deployment) -> Result<i64, ChaosError> {
 }
 
 async fn wait_dead_letters(deployment: &Deployment, wanted: i64) -> Result<i64, ChaosError> {
-    for _ in 0..500 {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
         if dead_letters(deployment).await? >= wanted {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(POLL).await;
     }
     dead_letters(deployment).await
 }
@@ -118,12 +123,13 @@ impl Fault for DuplicateOrder {
         let query = "SELECT count(*) FROM orders WHERE sale_id = $1 AND buyer = 'twin' AND cancel_reason = 'duplicate'";
         let wanted = self.planted.saturating_sub(1).cast_signed();
         let mut cancelled = 0;
-        for _ in 0..500 {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
             cancelled = deployment.sql().await?.query_one(query, &[&scene.sales[0]]).await?.get(0);
             if cancelled >= wanted {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(Evidence::seen(cancelled == wanted, format!("{cancelled} cancelled as duplicates")))
     }
