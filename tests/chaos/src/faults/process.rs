@@ -99,10 +99,7 @@ impl Fault for NodeFrozen {
         self.node = Some(node);
         deployment.nodes[node].freeze()?;
         let pid = deployment.nodes[node].pid().unwrap_or(0);
-        // proc(5): T is stopped. The kernel needs a moment for every thread.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let stopped = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+        let stopped = wait_stopped(pid).await;
         Ok(Evidence::seen(stopped, format!("{} is stopped", deployment.nodes[node].options.name)))
     }
 
@@ -120,6 +117,20 @@ impl Fault for NodeFrozen {
         }
         Ok(Evidence::not_yet())
     }
+}
+
+/// Whether a process stands still. The kernel needs a moment for every thread, and longer where it is busy.
+async fn wait_stopped(pid: u32) -> bool {
+    const LOOKS: u32 = 100;
+    for _ in 0..LOOKS {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // proc(5): T is stopped.
+        if stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')) {
+            return true;
+        }
+    }
+    false
 }
 
 /// The lights go out: every node and both servers, at once.
