@@ -95,7 +95,7 @@ settings! {
         /// The pause before a payment of which nothing is known is looked at again; doubled each time, up to an hour.
         payment_retry_ms: Millis = Millis::new(2_000), 10..=600_000 "milliseconds";
         /// How long a request to charge, or a buyer's own payment, may be on its way; past it, what the gateway never heard of is void.
-        payment_give_up_s: Seconds = Seconds::new(86_400), 60..=2_592_000 "seconds";
+        payment_give_up_s: Seconds = Seconds::new(86_400), 5..=2_592_000 "seconds";
         /// After which a gateway that has declined is asked once more whether it took the money all the same.
         payment_recheck_s: Seconds = Seconds::new(600), 1..=86_400 "seconds";
         /// The secret (whsec_…) by which the gateway signs its webhooks to /v1/payments/webhook, which is off without one.

@@ -72,7 +72,7 @@ impl ChargeAnswer {
 
     /// As Doorbuster has it; `None` where there is no charge.
     ///
-    /// A charge that was paid back counts as declined: the buyer has his money, so the order must not be confirmed.
+    /// A charge that was paid back pays for nothing: the buyer has his money, so the order must not be confirmed.
     ///
     /// # Errors
     /// What the answer lacks.

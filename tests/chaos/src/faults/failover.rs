@@ -83,8 +83,8 @@ impl Fault for Failover {
             }
         }
         // Without a second server nothing is acknowledged by replicas.
-        wait_until_following(old).await?;
-        Ok(Evidence { fired: false, what: "the old one follows".into() })
+        wait_until_following(deployment).await?;
+        Ok(Evidence { fired: false, what: "the other one follows".into() })
     }
 }
 
@@ -93,18 +93,30 @@ fn server_at(deployment: &Deployment, address: SocketAddr) -> Result<usize, Chao
     index.ok_or_else(|| ChaosError::Setup(format!("{address} is none of our servers")))
 }
 
-async fn wait_until_following(server: SocketAddr) -> Result<(), ChaosError> {
+/// Waits until every server follows the primary, whichever that is: on a busy machine Sentinels may have chosen once more.
+async fn wait_until_following(deployment: &Deployment) -> Result<(), ChaosError> {
     let end = Instant::now() + PATIENCE;
-    loop {
-        if let Ok(reply) = redis_command(server, &["INFO", "replication"]).await {
-            let text = reply.as_string().unwrap_or_default();
-            if text.contains("role:slave") && text.contains("master_link_status:up") {
-                return Ok(());
-            }
-        }
+    while !all_follow(deployment).await {
         if Instant::now() > end {
-            return Err(ChaosError::NotInTime(format!("{server} follows the new primary")));
+            return Err(ChaosError::NotInTime("the other server follows the primary".into()));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    Ok(())
+}
+
+async fn all_follow(deployment: &Deployment) -> bool {
+    let Ok(primary) = deployment.redis.primary().await else { return false };
+    for index in 0..deployment.redis.servers.len() {
+        let server = deployment.redis.address(index);
+        if server == primary {
+            continue;
+        }
+        let Ok(reply) = redis_command(server, &["INFO", "replication"]).await else { return false };
+        let text = reply.as_string().unwrap_or_default();
+        if !text.contains("role:slave") || !text.contains("master_link_status:up") {
+            return false;
+        }
+    }
+    true
 }

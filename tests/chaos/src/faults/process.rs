@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use crate::ChaosError;
 use crate::deployment::Deployment;
 use crate::fault::{Evidence, Fault, Scene};
-use crate::node_process::Role;
+use crate::node_process::{NodeProcess, Role};
 
 /// Which process it meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +103,8 @@ impl Fault for NodeFrozen {
         let node = self.which.pick(deployment, scene).await?;
         self.node = Some(node);
         deployment.nodes[node].freeze()?;
-        // The kernel needs a moment for every thread.
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         let node = &deployment.nodes[node];
-        Ok(Evidence::seen(node.is_stopped(), format!("{} is stopped", node.options.name)))
+        Ok(Evidence::seen(wait_stopped(node).await, format!("{} is stopped", node.options.name)))
     }
 
     fn hold_ms(&self) -> std::ops::RangeInclusive<u64> {
@@ -125,6 +123,18 @@ impl Fault for NodeFrozen {
         }
         Ok(Evidence::not_yet())
     }
+}
+
+/// Whether a process stands still. The kernel needs a moment for every thread, and longer where it is busy.
+async fn wait_stopped(node: &NodeProcess) -> bool {
+    const LOOKS: u32 = 100;
+    for _ in 0..LOOKS {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if node.is_stopped() {
+            return true;
+        }
+    }
+    false
 }
 
 /// The lights go out: every node and both servers, at once.
