@@ -39,7 +39,7 @@ use crate::webhooks::{WebhookClient, WebhookOptions, WebhookSecret, WebhookStore
 /// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
 const REDIS_QUEUE_MAX: usize = 4096;
 /// How long a payment worker may work on a payment before another takes it, besides what the gateway may take.
-const PAYMENT_LEASE: Duration = Duration::from_secs(60);
+const PAYMENT_LEASE: Duration = Duration::from_secs(20);
 
 /// A process that cannot start.
 #[derive(Debug, thiserror::Error)]
