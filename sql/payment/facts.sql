@@ -7,17 +7,16 @@ SELECT p.order_id, p.state, p.attempts, p.last_error IS NOT NULL AND p.state = '
        coalesce(p.paid_as, p.order_id) AS charged_as,
        o.state AS order_state, o.cancel_reason, o.expires_at <= clock_timestamp() AS hold_is_over,
        o.sale_id, o.buyer, o.idem_key, b.cost, b.currency, b.lines,
-       -- Of an order that is not here yet nothing moves anyway.
        d.drained_postgres IS NOT DISTINCT FROM postgres_identity() AS is_drained
 FROM payments p
-LEFT JOIN orders o ON o.id = p.order_id
-LEFT JOIN sales s ON s.id = o.sale_id
-LEFT JOIN partitions d ON d.partition = o.partition
-LEFT JOIN LATERAL (
+JOIN orders o ON o.id = p.order_id
+JOIN sales s ON s.id = o.sale_id
+JOIN partitions d ON d.partition = o.partition
+CROSS JOIN LATERAL (
     SELECT sum(l.quantity * l.unit_price)::bigint AS cost,
            CASE WHEN count(DISTINCT i.currency) = 1 THEN min(i.currency) END AS currency,
            jsonb_agg(jsonb_build_object('sku', l.sku, 'quantity', l.quantity) ORDER BY l.sku) AS lines
     FROM order_lines l JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
     WHERE l.order_id = o.id
-) b ON true
+) b
 WHERE p.order_id = ANY ($1)

@@ -152,7 +152,7 @@ impl PaymentDesk {
             let id: Uuid = row.get("order_id");
             let postponed = match PaymentRecord::read(row) {
                 // A step that is taken there could be one that was taken long ago: nobody is asked to pay for that.
-                Ok(record) if record.bought.is_some() && !record.is_drained => NOT_DRAINED_PAUSE,
+                Ok(record) if !record.is_drained => NOT_DRAINED_PAUSE,
                 Ok(record) => {
                     taken.push(TakenPayment { task: task(&record.facts), record });
                     continue;
@@ -217,7 +217,7 @@ impl PaymentDesk {
         let facts = tx.prepare_cached(FACTS).await?;
         let row = tx.query_opt(&facts, &[&vec![id], &self.times.charge_lasts.as_secs_f64()]).await?;
         let record = PaymentRecord::read(&row.ok_or(PaymentError::None(order))?)?;
-        if record.bought.is_some() && !record.is_drained {
+        if !record.is_drained {
             return Err(LifeError::NotDrained(order.partition()).into());
         }
         let brought = match news {
@@ -294,7 +294,7 @@ impl PaymentDesk {
         let policy = RetryPolicy { pause_min: self.times.pause_min, give_up: Duration::MAX };
         let pause = policy.pause(record.attempts, Duration::ZERO, None, fastrand::f64());
         let pause = pause.unwrap_or(policy.pause_min);
-        let is_pending = record.facts.order.is_some_and(|order| order.state == OrderState::Pending);
+        let is_pending = record.facts.order.state == OrderState::Pending;
         if is_pending { pause.min(PENDING_PAUSE_MAX) } else { pause }
     }
 

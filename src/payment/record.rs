@@ -26,17 +26,16 @@ pub(super) struct PaymentRecord {
     pub attempts: u32,
     /// Under which the gateway knows the charge.
     pub charged_as: OrderId,
-    pub bought: Option<Bought>,
+    pub bought: Bought,
     /// Whether this Postgres has all that was persisted anywhere.
     pub is_drained: bool,
 }
 
-/// What a stored order is of.
+/// What an order is of.
 #[derive(Clone, Debug)]
 pub(super) struct Bought {
     pub sale: String,
     pub buyer: String,
-    pub key: String,
     pub lines: Lines,
 }
 
@@ -51,40 +50,31 @@ impl PaymentRecord {
     pub fn read(row: &Row) -> Result<Self, PaymentError> {
         let order = OrderId::from_uuid(row.get("order_id"));
         let unreadable = |error: &dyn std::fmt::Display| PaymentError::Unreadable(order, error.to_string());
-        let stored = match row.get::<_, Option<&str>>("order_state") {
-            None => None,
-            Some(state) => Some(PaidOrder {
-                state: state.parse().map_err(|error| unreadable(&error))?,
-                cancel_reason: match row.get::<_, Option<&str>>("cancel_reason") {
-                    Some(word) => Some(word.parse().map_err(|error| unreadable(&error))?),
-                    None => None,
-                },
-                hold_is_over: row.get::<_, Option<bool>>("hold_is_over").unwrap_or(true),
-            }),
+        let stored = PaidOrder {
+            state: row.get::<_, &str>("order_state").parse().map_err(|error| unreadable(&error))?,
+            cancel_reason: match row.get::<_, Option<&str>>("cancel_reason") {
+                Some(word) => Some(word.parse().map_err(|error| unreadable(&error))?),
+                None => None,
+            },
+            hold_is_over: row.get::<_, Option<bool>>("hold_is_over").unwrap_or(true),
         };
-        let bought = match row.get::<_, Option<String>>("sale_id") {
-            None => None,
-            Some(sale) => {
-                let lines: Vec<Line> = match row.get::<_, Option<serde_json::Value>>("lines") {
-                    Some(lines) => serde_json::from_value(lines).map_err(|error| unreadable(&error))?,
-                    None => Vec::new(),
-                };
-                let lines = lines.into_iter().map(|line| Ok((line.sku.parse::<Sku>()?, line.quantity)));
-                let lines: Result<Lines, <Sku as std::str::FromStr>::Err> = lines.collect();
-                Some(Bought {
-                    sale,
-                    buyer: row.get("buyer"),
-                    key: row.get("idem_key"),
-                    lines: lines.map_err(|error| unreadable(&error))?,
-                })
-            }
+        let lines: Vec<Line> = match row.get::<_, Option<serde_json::Value>>("lines") {
+            Some(lines) => serde_json::from_value(lines).map_err(|error| unreadable(&error))?,
+            None => Vec::new(),
+        };
+        let lines = lines.into_iter().map(|line| Ok((line.sku.parse::<Sku>()?, line.quantity)));
+        let lines: Result<Lines, <Sku as std::str::FromStr>::Err> = lines.collect();
+        let bought = Bought {
+            sale: row.get("sale_id"),
+            buyer: row.get("buyer"),
+            lines: lines.map_err(|error| unreadable(&error))?,
         };
         let cost = row.get::<_, Option<i64>>("cost").zip(row.get::<_, Option<String>>("currency"));
         let facts = PaymentFacts {
             payment: row.get::<_, &str>("state").parse().map_err(|error| unreadable(&error))?,
             order: stored,
             cost: cost.map(|(amount, currency)| Sum { amount, currency }),
-            is_made_from_late: bought.as_ref().is_some_and(|bought| bought.key.starts_with(LATE_KEY)),
+            is_made_from_late: row.get::<_, &str>("idem_key").starts_with(LATE_KEY),
             is_parked: row.get("is_parked"),
             no_charge_on_its_way: row.get("no_charge_on_its_way"),
         };

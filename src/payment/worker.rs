@@ -246,8 +246,9 @@ impl<G: Gateway> PaymentWorker<G> {
 
     async fn reclaim(&self, order: OrderId, payment: &TakenPayment) -> News {
         let gate = self.gates.iter().find(|gate| gate.partition() == order.partition());
-        let (Some(gate), Some(bought)) = (gate, &payment.record.bought) else { return News::None };
-        let claimed = reclaim(&self.claims, gate, &self.pool, order, bought, self.options.backlog_max).await;
+        let Some(gate) = gate else { return News::None };
+        let (bought, backlog_max) = (&payment.record.bought, self.options.backlog_max);
+        let claimed = reclaim(&self.claims, gate, &self.pool, order, bought, backlog_max).await;
         crash_point!("payment_after_reclaim");
         claimed.unwrap_or_else(|error| {
             tracing::warn!(%order, %error, "units for a late payment are claimed again later");
@@ -258,8 +259,8 @@ impl<G: Gateway> PaymentWorker<G> {
 
 fn charge_of(payment: &TakenPayment) -> Option<Charge> {
     let record = &payment.record;
-    let (cost, bought) = (record.facts.cost.clone()?, record.bought.as_ref()?);
-    let buyer = BuyerId::parse(bought.buyer.as_bytes()).ok()?;
+    let cost = record.facts.cost.clone()?;
+    let buyer = BuyerId::parse(record.bought.buyer.as_bytes()).ok()?;
     Some(Charge { order: record.order, buyer, amount: cost.amount, currency: cost.currency })
 }
 

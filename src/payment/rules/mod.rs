@@ -79,9 +79,9 @@ pub struct Sum {
 pub struct PaymentFacts {
     /// The payment.
     pub payment: PaymentState,
-    /// Its order; `None` where it is not stored yet.
-    pub order: Option<PaidOrder>,
-    /// What it costs; `None` where the order is not stored yet, or has items of several currencies.
+    /// Its order.
+    pub order: PaidOrder,
+    /// What it costs; `None` where it has items of several currencies.
     pub cost: Option<Sum>,
     /// It was claimed for money that had come late: it is never charged itself, the money is brought to it.
     pub is_made_from_late: bool,
@@ -197,10 +197,10 @@ impl Alarm {
 
 /// What a payment that is due asks for.
 pub fn task(facts: &PaymentFacts) -> Task {
-    let holds = facts.order.is_some_and(|order| order.state == OrderState::Pending && !order.hold_is_over);
+    let holds = facts.order.state == OrderState::Pending && !facts.order.hold_is_over;
     let is_made_from_late = facts.is_made_from_late && !weakened!("late_claim_is_charged");
     match facts.payment {
-        PaymentState::Due if is_free(facts) || is_made_from_late || facts.order.is_none() => Task::Conclude,
+        PaymentState::Due if is_free(facts) || is_made_from_late => Task::Conclude,
         PaymentState::Due if holds => Task::Charge,
         // A gateway that has declined is asked once more: it may have taken the money all the same.
         PaymentState::Due | PaymentState::Unknown | PaymentState::Awaited | PaymentState::Declined => {
@@ -224,8 +224,7 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
             Verdict { alarm: contradicted.then_some(Alarm::Contradiction), ..paid(facts.order) }
         }
         (Due | Awaited | Unknown | Declined | Void, News::Paid { sum, .. }) => {
-            // What is not stored cannot be compared.
-            let is_exact = facts.order.is_none() || facts.cost.as_ref() == Some(sum);
+            let is_exact = facts.cost.as_ref() == Some(sum);
             if is_exact { paid(facts.order) } else { wrong_amount(facts.order) }
         }
         (Due | Awaited | Unknown | Void, News::Declined(why)) => declined(facts.order, why),
@@ -243,7 +242,7 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
         (Declined, News::Declined(_) | News::NeverHeard | News::Undecided) => stays(facts),
         (Declined, News::NoAnswer(_) | News::NotAsked(_)) => Verdict { again: Again::Later, ..stays(facts) },
         // The order is gone before the money that it was claimed for was brought to it: that claims anew.
-        (Due, News::None) if facts.is_made_from_late && is_cancelled(facts.order) => {
+        (Due, News::None) if facts.is_made_from_late && facts.order.state == OrderState::Cancelled => {
             Verdict { payment: Void, again: Again::Never, ..stays(facts) }
         }
         // Nothing was taken for it.
@@ -280,10 +279,6 @@ fn is_free(facts: &PaymentFacts) -> bool {
     facts.cost.as_ref().is_some_and(|cost| cost.amount == 0)
 }
 
-fn is_cancelled(order: Option<PaidOrder>) -> bool {
-    order.is_some_and(|order| order.state == OrderState::Cancelled)
-}
-
 /// Nothing follows; what was due stays due.
 fn stays(facts: &PaymentFacts) -> Verdict {
     use PaymentState::{Due, Late, RefundDue, Unknown};
@@ -293,7 +288,7 @@ fn stays(facts: &PaymentFacts) -> Verdict {
 }
 
 /// The money is here: what it pays for depends on what became of the order meanwhile.
-fn paid(order: Option<PaidOrder>) -> Verdict {
+fn paid(order: PaidOrder) -> Verdict {
     let verdict = |payment, step, again, note: Option<&str>| Verdict {
         payment,
         step,
@@ -301,7 +296,6 @@ fn paid(order: Option<PaidOrder>) -> Verdict {
         note: note.map(str::to_owned),
         alarm: None,
     };
-    let Some(order) = order else { return verdict(PaymentState::Paid, None, Again::Later, None) };
     match (order.state, order.cancel_reason) {
         (OrderState::Accepted, _) => verdict(PaymentState::Paid, None, Again::Later, None),
         (OrderState::Pending, _) => {
@@ -324,9 +318,9 @@ fn paid(order: Option<PaidOrder>) -> Verdict {
 }
 
 /// Too much or too little: it buys nothing, and goes back.
-fn wrong_amount(order: Option<PaidOrder>) -> Verdict {
-    let pending = order.is_some_and(|order| order.state == OrderState::Pending);
-    let confirmed = order.is_some_and(|order| order.state == OrderState::Confirmed);
+fn wrong_amount(order: PaidOrder) -> Verdict {
+    let pending = order.state == OrderState::Pending;
+    let confirmed = order.state == OrderState::Confirmed;
     Verdict {
         // A confirmed order was paid, said the log: an operator has to find out.
         payment: if confirmed { PaymentState::Paid } else { PaymentState::RefundDue },
@@ -337,8 +331,7 @@ fn wrong_amount(order: Option<PaidOrder>) -> Verdict {
     }
 }
 
-fn declined(order: Option<PaidOrder>, why: &str) -> Verdict {
-    let state = order.map(|order| order.state);
+fn declined(order: PaidOrder, why: &str) -> Verdict {
     let verdict = Verdict {
         payment: PaymentState::Declined,
         step: None,
@@ -346,39 +339,35 @@ fn declined(order: Option<PaidOrder>, why: &str) -> Verdict {
         note: Some(format!("declined: {why}")),
         alarm: None,
     };
-    match state {
-        Some(OrderState::Pending) => Verdict { step: Some(Step::Cancel(Cancellation::Declined)), ..verdict },
+    match order.state {
+        OrderState::Pending => Verdict { step: Some(Step::Cancel(Cancellation::Declined)), ..verdict },
         // The log says that it was paid once.
-        Some(OrderState::Confirmed) => Verdict { alarm: Some(Alarm::Contradiction), ..verdict },
-        Some(OrderState::Cancelled | OrderState::Accepted) | None => verdict,
+        OrderState::Confirmed => Verdict { alarm: Some(Alarm::Contradiction), ..verdict },
+        OrderState::Cancelled | OrderState::Accepted => verdict,
     }
 }
 
 /// The money was here, and is gone: it buys nothing any more.
-fn refunded(order: Option<PaidOrder>) -> Verdict {
-    let state = order.map(|order| order.state);
+fn refunded(order: PaidOrder) -> Verdict {
     Verdict {
         payment: PaymentState::Refunded,
-        step: (state == Some(OrderState::Pending)).then_some(Step::Cancel(Cancellation::Declined)),
+        step: (order.state == OrderState::Pending).then_some(Step::Cancel(Cancellation::Declined)),
         again: Again::Never,
         note: Some("the money went back".into()),
         // Somebody has it both ways.
-        alarm: (state == Some(OrderState::Confirmed)).then_some(Alarm::Contradiction),
+        alarm: (order.state == OrderState::Confirmed).then_some(Alarm::Contradiction),
     }
 }
 
 fn never_heard(facts: &PaymentFacts) -> Verdict {
-    let state = facts.order.map(|order| (order.state, order.hold_is_over));
-    match state {
-        Some((OrderState::Pending, false)) if facts.payment == PaymentState::Awaited => {
-            Verdict { again: Again::Later, ..stays(facts) }
-        }
+    let is_awaited = facts.payment == PaymentState::Awaited;
+    match (facts.order.state, facts.order.hold_is_over) {
         // No time is lost: its hold runs.
-        Some((OrderState::Pending, false)) => {
+        (OrderState::Pending, false) if !is_awaited => {
             Verdict { payment: PaymentState::Due, again: Again::Now, ..stays(facts) }
         }
-        Some((OrderState::Confirmed | OrderState::Cancelled, _)) if facts.no_charge_on_its_way => {
-            let contradicts = matches!(state, Some((OrderState::Confirmed, _)));
+        (state @ (OrderState::Confirmed | OrderState::Cancelled), _) if facts.no_charge_on_its_way => {
+            let contradicts = state == OrderState::Confirmed;
             Verdict {
                 payment: PaymentState::Void,
                 again: Again::Never,
@@ -386,8 +375,8 @@ fn never_heard(facts: &PaymentFacts) -> Verdict {
                 ..stays(facts)
             }
         }
-        // The sweeper ends it, or a request is still on its way.
-        _ if facts.payment == PaymentState::Awaited => Verdict { again: Again::Later, ..stays(facts) },
+        // The sweeper ends it, or a request or the buyer's own payment is still on its way.
+        _ if is_awaited => Verdict { again: Again::Later, ..stays(facts) },
         _ => Verdict { payment: PaymentState::Unknown, again: Again::Later, ..stays(facts) },
     }
 }

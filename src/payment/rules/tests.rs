@@ -11,7 +11,7 @@ fn cost() -> Sum {
 fn facts(payment: PaymentState, state: OrderState, reason: Option<CancelReason>) -> PaymentFacts {
     PaymentFacts {
         payment,
-        order: Some(PaidOrder { state, cancel_reason: reason, hold_is_over: false }),
+        order: PaidOrder { state, cancel_reason: reason, hold_is_over: false },
         cost: Some(cost()),
         is_made_from_late: false,
         is_parked: false,
@@ -57,8 +57,7 @@ fn only_what_still_holds_its_units_is_charged() {
     let due = facts(PaymentState::Due, OrderState::Pending, None);
     assert_eq!(task(&due), Task::Charge);
     let over = PaidOrder { state: OrderState::Pending, cancel_reason: None, hold_is_over: true };
-    assert_eq!(task(&PaymentFacts { order: Some(over), ..due.clone() }), Task::LookUp);
-    assert_eq!(task(&PaymentFacts { order: None, ..due.clone() }), Task::Conclude);
+    assert_eq!(task(&PaymentFacts { order: over, ..due.clone() }), Task::LookUp);
     assert_eq!(task(&PaymentFacts { is_made_from_late: true, ..due.clone() }), Task::Conclude);
     assert_eq!(task(&PaymentFacts { cost: Some(Sum { amount: 0, ..cost() }), ..due }), Task::Conclude);
     let gone = facts(PaymentState::Due, OrderState::Cancelled, Some(CancelReason::Buyer));
@@ -94,11 +93,11 @@ fn an_order_that_costs_nothing_is_confirmed_without_the_gateway() {
     assert_eq!((verdict.payment, verdict.step), (PaymentState::Paid, Some(Step::Confirm)));
     let cancelled = PaymentFacts {
         payment: PaymentState::RefundDue,
-        order: Some(PaidOrder {
+        order: PaidOrder {
             state: OrderState::Cancelled,
             cancel_reason: Some(CancelReason::Buyer),
             hold_is_over: false,
-        }),
+        },
         ..free
     };
     assert_eq!(task(&cancelled), Task::Conclude, "nobody gives back what nobody took");
@@ -168,7 +167,7 @@ impl Model {
 
     fn facts(&self, is_old: bool) -> PaymentFacts {
         PaymentFacts {
-            order: Some(self.order),
+            order: self.order,
             no_charge_on_its_way: is_old && !self.on_its_way,
             ..facts(self.payment, self.order.state, self.order.cancel_reason)
         }
