@@ -1,5 +1,6 @@
 //! What went wrong although the engine went on, and how an operator says that it was looked at.
 
+use deadpool_postgres::GenericClient;
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio_postgres::Row;
@@ -9,6 +10,7 @@ use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
 
 const LIST: &str = include_str!("../sql/incidents/list.sql");
+const RAISE: &str = include_str!("../sql/incidents/raise.sql");
 const ACKNOWLEDGE: &str = include_str!("../sql/incidents/acknowledge.sql");
 
 /// One of them.
@@ -50,6 +52,36 @@ pub enum Answer {
     Already(Acknowledged),
     /// There is no such incident.
     NotFound,
+}
+
+/// Raises an incident, once for each kind and subject, and says so in the log.
+///
+/// # Errors
+/// Those of any statement.
+pub(crate) async fn raise(
+    db: &impl GenericClient,
+    kind: &'static str,
+    partition: Partition,
+    subject: &str,
+    detail: &str,
+) -> Result<(), tokio_postgres::Error> {
+    tracing::error!(kind, %partition, subject, detail, "incident");
+    write(db, kind, partition, subject, detail).await
+}
+
+/// As [`raise`], for whoever has said so in the log himself.
+///
+/// # Errors
+/// Those of any statement.
+pub(crate) async fn write(
+    db: &impl GenericClient,
+    kind: &'static str,
+    partition: Partition,
+    subject: &str,
+    detail: &str,
+) -> Result<(), tokio_postgres::Error> {
+    db.execute(RAISE, &[&kind, &partition.to_sql(), &subject, &detail]).await?;
+    Ok(())
 }
 
 /// Incidents, the newest first, at most `limit`: the open ones, or all.

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use fred::types::Value;
 
+use crate::incidents;
 use crate::log::{EntryId, RawEntry, read_range};
 use crate::order_id::OrderId;
 use crate::postgres::PgError;
@@ -140,14 +141,7 @@ impl Opening<'_> {
             "{lost} log entries above {} were appended and not persisted, and are gone from the log",
             watermark.entry
         );
-        tracing::error!(kind = "entries_lost", %partition, subject, detail, "incident");
-        db.execute(
-            "INSERT INTO incidents (kind, partition, subject, detail) VALUES ('entries_lost', $1, $2, $3)
-             ON CONFLICT DO NOTHING",
-            &[&partition.to_sql(), &subject, &detail],
-        )
-        .await
-        .map_err(PgError::from)?;
+        incidents::raise(&db, "entries_lost", partition, &subject, &detail).await.map_err(PgError::from)?;
         Ok(lost)
     }
 }

@@ -1,6 +1,7 @@
 //! Openings that an operator asks for.
 
 use crate::dead_letters::Operator;
+use crate::incidents;
 use crate::log::EntryId;
 use crate::persist::Applied;
 use crate::postgres::PgError;
@@ -49,14 +50,8 @@ impl Keeper {
                 drained.new_orders,
                 drained.new_ledger_rows,
             );
-            tracing::error!(kind = "entries_lost", partition = %self.partition, subject, detail, "incident");
-            db.execute(
-                "INSERT INTO incidents (kind, partition, subject, detail) VALUES ('entries_lost', $1, $2, $3)
-                 ON CONFLICT DO NOTHING",
-                &[&self.partition.to_sql(), &subject, &detail],
-            )
-            .await
-            .map_err(PgError::from)?;
+            let raised = incidents::raise(&db, "entries_lost", self.partition, &subject, &detail).await;
+            raised.map_err(PgError::from)?;
         }
         Ok(())
     }

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use super::error::PaymentError;
 use super::record::PaymentRecord;
 use super::rules::{Again, Alarm, News, PaymentState, Task, Verdict, task, verdict};
 use crate::faults::{crash_point, weakened};
+use crate::incidents;
 use crate::order::OrderState;
 use crate::order_id::OrderId;
 use crate::order_life::{LifeError, OrderOf, Told, step_in};
@@ -29,8 +30,6 @@ const WAITING: &str = include_str!("../../sql/payment/waiting.sql");
 const NOTE: &str = include_str!("../../sql/payment/note.sql");
 const TAKEN_WEBHOOK: &str =
     "INSERT INTO payment_webhooks (id, sent_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-const INCIDENT: &str =
-    "INSERT INTO incidents (kind, partition, subject, detail) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
 
 /// Kept of what went wrong.
 const ERROR_CHARACTERS: usize = 300;
@@ -304,11 +303,8 @@ impl PaymentDesk {
     /// [`PaymentError`].
     pub async fn report_unknown(&self, order: OrderId, news: &News) -> Result<(), PaymentError> {
         within(self.limit, async {
-            let mut db = self.pool.get().await.map_err(PgError::from)?;
-            let tx = db.transaction().await?;
-            raise(&tx, Alarm::NoOrder, order, news).await?;
-            tx.commit().await?;
-            Ok(())
+            let db = self.pool.get().await.map_err(PgError::from)?;
+            raise(&db, Alarm::NoOrder, order, news).await
         })
         .await
     }
@@ -359,8 +355,12 @@ async fn bring(tx: &Transaction<'_>, order: OrderId, other: OrderId) -> Result<N
     })
 }
 
-async fn raise(tx: &Transaction<'_>, alarm: Alarm, order: OrderId, news: &News) -> Result<(), PaymentError> {
-    let (kind, partition) = (alarm.kind(), order.partition().to_sql());
+async fn raise(
+    db: &impl GenericClient,
+    alarm: Alarm,
+    order: OrderId,
+    news: &News,
+) -> Result<(), PaymentError> {
     let detail = match news {
         News::Paid { sum, reference } => {
             format!("the gateway took {} {} (reference {reference})", sum.amount, sum.currency)
@@ -369,7 +369,5 @@ async fn raise(tx: &Transaction<'_>, alarm: Alarm, order: OrderId, news: &News) 
         News::RefundRefused(why) => format!("the gateway does not pay back: {why}"),
         news => format!("{news:?}"),
     };
-    tracing::error!(kind, %order, detail, "incident");
-    tx.execute(INCIDENT, &[&kind, &partition, &order.to_string(), &detail]).await?;
-    Ok(())
+    Ok(incidents::raise(db, alarm.kind(), order.partition(), &order.to_string(), &detail).await?)
 }

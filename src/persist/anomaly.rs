@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::catalogue::Sku;
+use crate::incidents;
 use crate::log::{EntryId, OrderEntry, RawEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
@@ -47,13 +48,7 @@ pub(super) async fn raise(
     subject: &str,
     detail: &str,
 ) -> Result<(), WriteError> {
-    tracing::error!(kind = incident.kind(), %partition, subject, detail, "incident");
-    tx.execute(
-        "INSERT INTO incidents (kind, partition, subject, detail) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        &[&incident.kind(), &partition.to_sql(), &subject, &detail],
-    )
-    .await?;
-    Ok(())
+    Ok(incidents::raise(tx, incident.kind(), partition, subject, detail).await?)
 }
 
 /// Orders that the insert left out: either known already (a replay), or a second order of one key.

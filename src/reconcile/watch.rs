@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Balance, ReconcileError, Reconciler, Suspicion};
+use crate::incidents;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::postgres::{PgError, PgPool};
@@ -67,11 +68,5 @@ async fn raise(pool: &PgPool, partition: Partition, balance: &Balance) -> Result
         balance.redis.map_or_else(|| "no stock".to_owned(), |units| units.to_string()),
         balance.account.expected()
     );
-    db.execute(
-        "INSERT INTO incidents (kind, partition, subject, detail) VALUES ('stock_drift', $1, $2, $3)
-         ON CONFLICT DO NOTHING",
-        &[&partition.to_sql(), &subject, &detail],
-    )
-    .await?;
-    Ok(())
+    Ok(incidents::write(&db, "stock_drift", partition, &subject, &detail).await?)
 }
