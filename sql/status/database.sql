@@ -1,15 +1,11 @@
--- The sales: how many are not retired, how many sell now, and those whose keys Redis holds, the newest first. Payments that
--- somebody has to look at again, with the age of the oldest; deliveries to the outside that were given up.
+-- The sales: how many are not retired, how many sell now, and those whose keys Redis holds, the newest first. Deliveries to the
+-- outside that were given up.
 -- $1 at most
 SELECT count(*),
        count(*) FILTER (WHERE control = 'scheduled' AND now() >= opens_at AND now() < closes_at),
        coalesce((SELECT array_agg(id) FROM (
            SELECT id::text FROM sales WHERE retired_at IS NULL ORDER BY created_at DESC LIMIT $1
        ) newest), '{}'),
-       (SELECT count(*) FROM payments
-        WHERE next_at IS NOT NULL AND state IN ('due', 'unknown', 'paid', 'late', 'refund_due')),
-       (SELECT (extract(epoch FROM clock_timestamp() - min(changed_at)) * 1000)::bigint FROM payments
-        WHERE next_at IS NOT NULL AND state IN ('due', 'unknown', 'paid', 'late', 'refund_due')),
        (SELECT count(*) FROM webhook_deliveries WHERE state = 'dead')
 FROM sales
 WHERE retired_at IS NULL

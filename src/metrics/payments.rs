@@ -19,15 +19,6 @@ pub struct PaymentMetrics {
     oldest_seconds: Family<[(&'static str, &'static str); 1], Gauge<f64, AtomicU64>>,
 }
 
-/// States in which a payment waits for somebody.
-const WAITING: [PaymentState; 5] = [
-    PaymentState::Due,
-    PaymentState::Unknown,
-    PaymentState::Paid,
-    PaymentState::Late,
-    PaymentState::RefundDue,
-];
-
 impl PaymentMetrics {
     pub(super) fn new(register: &mut Register) -> Self {
         Self {
@@ -66,7 +57,7 @@ impl PaymentMetrics {
 
     /// What waits now.
     pub fn waiting(&self, waiting: &[WaitingPayments]) {
-        for state in WAITING {
+        for state in PaymentState::WAITING {
             let found = waiting.iter().find(|found| found.state == state);
             let labels = [("state", state.as_str())];
             self.waiting.get_or_create(&labels).set(found.map_or(0, |found| found.payments));

@@ -6,6 +6,7 @@ use deadpool_postgres::{GenericClient, Transaction};
 use uuid::Uuid;
 
 use super::error::PaymentError;
+use super::list::{WaitingPayments, waiting_payments};
 use super::record::PaymentRecord;
 use super::rules::{Again, Alarm, News, PaymentState, Task, Verdict, task, verdict};
 use crate::faults::{crash_point, weakened};
@@ -26,7 +27,6 @@ const BEGIN: &str = include_str!("../../sql/payment/begin.sql");
 const CONCLUDE: &str = include_str!("../../sql/payment/conclude.sql");
 const BRING: &str = include_str!("../../sql/payment/bring.sql");
 const POSTPONE: &str = include_str!("../../sql/payment/postpone.sql");
-const WAITING: &str = include_str!("../../sql/payment/waiting.sql");
 const NOTE: &str = include_str!("../../sql/payment/note.sql");
 const TAKEN_WEBHOOK: &str =
     "INSERT INTO payment_webhooks (id, sent_at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -87,17 +87,6 @@ pub(super) enum Wanted<'a> {
 pub(super) struct TakenPayment {
     pub task: Task,
     pub record: PaymentRecord,
-}
-
-/// Payments in one state that somebody has to look at again.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WaitingPayments {
-    /// The state.
-    pub state: PaymentState,
-    /// How many.
-    pub payments: i64,
-    /// For how long the oldest stands as it does, in seconds.
-    pub oldest_s: f64,
 }
 
 /// The signed name of a webhook.
@@ -309,22 +298,12 @@ impl PaymentDesk {
         .await
     }
 
-    /// Payments that somebody has to look at again.
+    /// As [`waiting_payments`], also where Postgres hangs.
     ///
     /// # Errors
-    /// [`PaymentError`].
-    pub async fn waiting(&self) -> Result<Vec<WaitingPayments>, PaymentError> {
-        within(self.limit, async {
-            let db = self.pool.get().await.map_err(PgError::from)?;
-            let waiting = db.prepare_cached(WAITING).await?;
-            let rows = db.query(&waiting, &[]).await?;
-            let read = |row: &tokio_postgres::Row| {
-                let state = row.get::<_, &str>(0).parse().ok()?;
-                Some(WaitingPayments { state, payments: row.get(1), oldest_s: row.get(2) })
-            };
-            Ok(rows.iter().filter_map(read).collect())
-        })
-        .await
+    /// [`PgError`].
+    pub async fn waiting(&self) -> Result<Vec<WaitingPayments>, PgError> {
+        within(self.limit, waiting_payments(&self.pool)).await
     }
 
     /// Forgets webhooks that nobody can send again, since their time is over.

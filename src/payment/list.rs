@@ -9,6 +9,7 @@ use crate::order_id::OrderId;
 use crate::postgres::{PgError, PgPool};
 
 const LIST: &str = include_str!("../../sql/payment/list.sql");
+const WAITING: &str = include_str!("../../sql/payment/waiting.sql");
 const RETRY: &str = include_str!("../../sql/payment/retry.sql");
 
 /// A payment in a list.
@@ -28,6 +29,33 @@ pub struct ListedPayment {
     pub last_error: Option<String>,
 }
 
+/// Payments in one state that somebody has to look at again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WaitingPayments {
+    /// The state.
+    pub state: PaymentState,
+    /// How many.
+    pub payments: i64,
+    /// For how long the oldest stands as it does, in seconds.
+    pub oldest_s: f64,
+}
+
+/// Payments that somebody has to look at again, in those of [`PaymentState::WAITING`] in which there are any.
+///
+/// # Errors
+/// [`PgError`].
+pub async fn waiting_payments(pool: &PgPool) -> Result<Vec<WaitingPayments>, PgError> {
+    let db = pool.get().await?;
+    let statement = db.prepare_cached(WAITING).await?;
+    let states = PaymentState::WAITING.map(PaymentState::as_str);
+    let rows = db.query(&statement, &[&states.as_slice()]).await?;
+    let waiting = rows.iter().filter_map(|row| {
+        let state = row.get::<_, &str>(0).parse().ok()?;
+        Some(WaitingPayments { state, payments: row.get(1), oldest_s: row.get(2) })
+    });
+    Ok(waiting.collect())
+}
+
 /// Payments in `state`, or those that somebody has to look at again; the oldest first, at most `limit`.
 ///
 /// # Errors
@@ -38,7 +66,9 @@ pub async fn list_payments(
     limit: u32,
 ) -> Result<Vec<ListedPayment>, PgError> {
     let db = pool.get().await?;
-    let rows = db.query(LIST, &[&state.map(PaymentState::as_str), &i64::from(limit)]).await?;
+    let waiting = PaymentState::WAITING.map(PaymentState::as_str);
+    let states = state.map_or(waiting.to_vec(), |state| vec![state.as_str()]);
+    let rows = db.query(LIST, &[&states, &state.is_some(), &i64::from(limit)]).await?;
     let listed = rows.iter().map(|row| ListedPayment {
         order: OrderId::from_uuid(row.get(0)),
         state: row.get(1),

@@ -18,11 +18,11 @@ mod rules;
 mod sandbox;
 mod worker;
 
-pub use desk::{PaymentDesk, PaymentTimes, WaitingPayments, WebhookName};
+pub use desk::{PaymentDesk, PaymentTimes, WebhookName};
 pub use error::PaymentError;
 pub use gateway::{Charge, ChargeState, Gateway, GatewayError};
 pub use http_gateway::{GatewaySetupError, HttpGateway, HttpGatewayOptions};
-pub use list::{ListedPayment, list_payments, retry_payments};
+pub use list::{ListedPayment, WaitingPayments, list_payments, retry_payments, waiting_payments};
 pub use no_gateway::NoGateway;
 pub use protocol::ChargeStatus;
 pub use rules::{

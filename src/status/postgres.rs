@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::catalogue::SaleId;
 use crate::log::EntryId;
+use crate::payment::waiting_payments;
 use crate::postgres::{PartitionLock, PgError, PgPool};
 
 const PARTITIONS: &str = include_str!("../../sql/status/partitions.sql");
@@ -68,15 +69,16 @@ pub struct InDatabase {
 
 /// Asks.
 pub(super) async fn ask(pool: &PgPool) -> Result<(InDatabase, Vec<(u8, InPostgres)>), PgError> {
+    let waiting = waiting_payments(pool).await?;
     let db = pool.get().await?;
     let row = db.query_one(DATABASE, &[&SALES_MAX]).await?;
     let in_redis = row.get::<_, Vec<String>>(2).iter().filter_map(|sale| sale.parse().ok()).collect();
     let database = InDatabase {
         sales: row.get(0),
         sales_open: row.get(1),
-        payments_open: row.get(3),
-        oldest_payment_ms: row.get(4),
-        dead_deliveries: row.get(5),
+        payments_open: waiting.iter().map(|state| state.payments).sum(),
+        oldest_payment_ms: waiting.iter().map(|state| (state.oldest_s * 1000.0) as i64).max(),
+        dead_deliveries: row.get(3),
         in_redis,
     };
     let rows = db.query(PARTITIONS, &[&PartitionLock::Keeper.class()]).await?;

@@ -54,6 +54,12 @@ words!(PaymentState {
     Void = "void",
 });
 
+impl PaymentState {
+    /// States in which a payment waits for somebody: not those of which only the end of their hold is waited for, nor declined
+    /// ones, which are asked for once more only to be sure.
+    pub const WAITING: [Self; 5] = [Self::Due, Self::Unknown, Self::Paid, Self::Late, Self::RefundDue];
+}
+
 /// An order, as far as its payment depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PaidOrder {
