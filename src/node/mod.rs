@@ -1,5 +1,8 @@
 //! One process: the roles it runs, started and stopped in order.
 
+mod parts;
+mod payments;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -10,36 +13,25 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub(crate) use self::parts::keeper_options;
+use self::parts::{Parts, decider, http_limits};
 use crate::admin::{self, AdminDoor, AdminState};
-use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity, PaymentInbox};
-use crate::catalogue::CatalogueStore;
-use crate::claim::{Decider, IntakeLimits};
-use crate::config::{Ack, DurabilityCheck, Settings};
+use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
+use crate::claim::IntakeLimits;
+use crate::config::Settings;
 use crate::gate::Gate;
 use crate::http::{self, BearerToken, HttpLimits, Served};
-use crate::keeper::{self, Keeper, KeeperOptions};
+use crate::keeper::Keeper;
 use crate::live::OrderWatches;
-use crate::metrics::{self, Metrics};
-use crate::order_life::{OrderLife, Sweeper};
-use crate::partition::Partitions;
-use crate::payment::{
-    Gateway, HttpGateway, HttpGatewayOptions, NoGateway, PaymentDesk, PaymentOptions, PaymentTimes,
-    PaymentWorker,
-};
+use crate::metrics;
+use crate::order_life::Sweeper;
 use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
-use crate::postgres::{
-    MigrateError, PartitionsError, PgError, PgPool, connect_pool, ensure_partitions, migrate,
-};
-use crate::redis::{Redis, RedisError, RedisOptions, ReplicaWait};
+use crate::postgres::{MigrateError, PartitionsError, PgError};
+use crate::redis::{Redis, RedisError};
 use crate::retry::RetryPolicy;
 use crate::stock::Publisher;
 use crate::supervise::supervise;
-use crate::webhooks::{WebhookClient, WebhookOptions, WebhookSecret, WebhookStore, WebhookWorker};
-
-/// Commands that may wait for a connection to Redis; claims wait in their intakes, not here.
-const REDIS_QUEUE_MAX: usize = 4096;
-/// How long a payment worker may work on a payment before another takes it, besides what the gateway may take.
-const PAYMENT_LEASE: Duration = Duration::from_secs(20);
+use crate::webhooks::{WebhookClient, WebhookOptions, WebhookStore, WebhookWorker};
 
 /// A process that cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -95,16 +87,6 @@ pub struct Stopped {
     pub requests_finished: u64,
     /// Requests in flight that the deadline cut.
     pub requests_cut: u64,
-}
-
-/// What every role shares.
-struct Parts<'a> {
-    settings: &'a Settings,
-    partitions: Partitions,
-    redis_options: RedisOptions,
-    pool: PgPool,
-    gates: Vec<Gate>,
-    metrics: Arc<Metrics>,
 }
 
 impl Node {
@@ -299,46 +281,6 @@ impl Node {
         self.workers.spawn(supervise("sweeper", stop.clone(), move || sweeper.clone().run(stop.clone())));
     }
 
-    fn start_payments(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
-        match HttpGatewayOptions::of(parts.settings) {
-            Some(options) => {
-                let gateway = HttpGateway::new(options, parts.metrics.gateway.clone())
-                    .map_err(|error| NodeError::Settings(error.to_string()))?;
-                self.start_payments_at(parts, gateway, true)
-            }
-            None => self.start_payments_at(parts, NoGateway, false),
-        }
-    }
-
-    fn start_payments_at(
-        &mut self,
-        parts: &Parts<'_>,
-        gateway: impl Gateway,
-        asks_gateway: bool,
-    ) -> Result<(), NodeError> {
-        let settings = parts.settings;
-        let worker = PaymentWorker {
-            desk: parts.payment_desk(),
-            gateway: Arc::new(gateway),
-            claims: decider(settings, Redis::connect(&parts.redis_options)?),
-            pool: parts.pool.clone(),
-            gates: parts.gates.clone(),
-            redis: parts.redis_options.clone(),
-            options: PaymentOptions {
-                asks_gateway,
-                at_once: settings.payment_concurrency,
-                poll: settings.payment_poll_ms.duration(),
-                backlog_max: settings.backlog_max,
-                webhooks_kept: settings.payment_webhook_tolerance_s.duration() * 2,
-            },
-            metrics: parts.metrics.payments.clone(),
-        };
-        let stop = self.stop_workers.clone();
-        self.workers
-            .spawn(supervise("payment worker", stop.clone(), move || worker.clone().run(stop.clone())));
-        Ok(())
-    }
-
     fn start_webhooks(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
         let settings = parts.settings;
         let timeout = settings.webhook_timeout_ms.duration();
@@ -404,100 +346,6 @@ impl Node {
     }
 }
 
-impl<'a> Parts<'a> {
-    async fn prepare(settings: &'a Settings) -> Result<Self, NodeError> {
-        let partitions = Partitions::new(settings.partitions)
-            .ok_or_else(|| NodeError::Settings("partitions must be at least 1".into()))?;
-        let timeout = settings.postgres_timeout_ms.duration();
-        let url = settings.postgres_url.expose();
-        migrate(url, timeout).await?;
-        let pool = connect_pool(url, settings.postgres_pool_max, timeout)?;
-        ensure_partitions(&pool, settings.partitions).await?;
-        let redis_options = RedisOptions {
-            url: settings.redis_url.expose().to_owned(),
-            timeout: settings.redis_timeout_ms.duration(),
-            queue_max: REDIS_QUEUE_MAX,
-        };
-        let watcher = Redis::connect(&redis_options)?;
-        let gates = partitions.all().map(|partition| Gate::watch(watcher.clone(), partition)).collect();
-        Ok(Self { settings, partitions, redis_options, pool, gates, metrics: Metrics::new() })
-    }
-
-    fn store(&self) -> CatalogueStore {
-        CatalogueStore::new(self.pool.clone(), self.settings.postgres_timeout_ms.duration())
-    }
-
-    fn payment_desk(&self) -> PaymentDesk {
-        let settings = self.settings;
-        let timeout = settings.postgres_timeout_ms.duration();
-        let attempts = settings.gateway_attempts;
-        let pauses = settings.gateway_retry_ms.duration() * (1 << attempts);
-        let times = PaymentTimes {
-            lease: PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses,
-            pause_min: settings.payment_retry_ms.duration(),
-            charge_lasts: settings.payment_give_up_s.duration(),
-            recheck: settings.payment_recheck_s.duration(),
-        };
-        PaymentDesk::new(self.pool.clone(), timeout, times)
-    }
-
-    fn payment_inbox(&self) -> Result<Option<PaymentInbox>, NodeError> {
-        let Some(secret) = &self.settings.payment_webhook_secret else { return Ok(None) };
-        let secret: WebhookSecret = secret
-            .expose()
-            .parse()
-            .map_err(|error| NodeError::Settings(format!("payment_webhook_secret: {error}")))?;
-        Ok(Some(PaymentInbox {
-            desk: self.payment_desk(),
-            secret,
-            tolerance: self.settings.payment_webhook_tolerance_s.duration(),
-            metrics: self.metrics.payments.clone(),
-        }))
-    }
-
-    fn orders(&self) -> OrderLife {
-        OrderLife::new(self.pool.clone(), self.settings.postgres_timeout_ms.duration())
-    }
-}
-
 async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, NodeError> {
     TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, setting, source })
-}
-
-fn http_limits(settings: &Settings) -> HttpLimits {
-    let connections = u32::try_from(settings.http_connections_max).ok().and_then(NonZeroU32::new);
-    HttpLimits {
-        connections_max: connections.unwrap_or(NonZeroU32::MIN),
-        header_timeout: settings.http_header_timeout_ms.duration(),
-        body_max_bytes: settings.http_body_max_bytes,
-        body_timeout: settings.http_body_timeout_ms.duration(),
-        shutdown_deadline: settings.shutdown_deadline_ms.duration(),
-        ..HttpLimits::default()
-    }
-}
-
-fn decider(settings: &Settings, redis: Redis) -> Decider {
-    match settings.ack {
-        Ack::Fsync | Ack::Memory => redis.into(),
-        Ack::Replica => {
-            let limit = settings.ack_replica_timeout_ms.duration();
-            Decider::with_replicas(redis, ReplicaWait { replicas: settings.ack_replicas, limit })
-        }
-    }
-}
-
-/// How a keeper works, by these settings.
-pub(crate) fn keeper_options(settings: &Settings) -> KeeperOptions {
-    KeeperOptions {
-        lease: settings.lease_ms.duration(),
-        lease_renew: settings.lease_renew_ms.duration(),
-        log_retention: settings.log_retention_s.duration(),
-        sale_retention: settings.sale_retention_s.duration(),
-        reconcile: settings.reconcile_interval_ms.duration(),
-        postgres_timeout: settings.postgres_timeout_ms.duration() * 2,
-        durability: keeper::DurabilityCheck {
-            fsync: settings.ack != Ack::Memory,
-            enforce: settings.durability_check == DurabilityCheck::Enforce,
-        },
-    }
 }
