@@ -20,6 +20,7 @@ use hdrhistogram::Histogram;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const STOCK: u64 = 100_000_000;
@@ -60,14 +61,15 @@ async fn main() {
     let (address, node) = start_node(&redis.url(), &url, streams).await;
     create_sale(&url).await;
 
-    let alone = accepted_in(address, seconds, "alone").await;
-    println!("accepted without streams: {:.0}/s", alone as f64 / seconds.as_secs_f64());
+    let before_them = accepted_in(address, seconds, "before").await;
+    println!("accepted without streams: {before_them:.0}/s");
 
     let before = resident_kb(&node);
     let (changes, delays): (Changes, Delays) = (Arc::default(), Arc::new(Mutex::new(histogram())));
     let events = Arc::new(AtomicU64::new(0));
+    let mut readers = JoinSet::new();
     for _ in 0..streams {
-        open_stream(address, changes.clone(), delays.clone(), events.clone()).await;
+        open_stream(address, changes.clone(), delays.clone(), events.clone(), &mut readers).await;
     }
     let after = resident_kb(&node);
     println!(
@@ -90,11 +92,14 @@ async fn main() {
 
     events.store(0, Relaxed);
     let watched = accepted_in(address, seconds, "watched").await;
-    println!(
-        "accepted with {streams} streams of the same sale: {:.0}/s, beside {:.0} events/s",
-        watched as f64 / seconds.as_secs_f64(),
-        events.load(Relaxed) as f64 / seconds.as_secs_f64()
-    );
+    let told = events.load(Relaxed) as f64 / seconds.as_secs_f64();
+    println!("accepted with {streams} streams of the same sale: {watched:.0}/s, beside {told:.0} events/s");
+
+    // Once more without them: a shared machine is not as fast a minute later.
+    readers.shutdown().await;
+    let behind_them = accepted_in(address, seconds, "behind").await;
+    println!("accepted once they are closed: {behind_them:.0}/s");
+    println!("share that they leave: {:.1} %", 200.0 * watched / (before_them + behind_them));
     println!("resident at the end: {} kB", resident_kb(&node));
 }
 
@@ -151,8 +156,8 @@ async fn create_sale(url: &str) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
-/// Claims that [`BUYERS`] connections have accepted in a time, one after another each.
-async fn accepted_in(address: SocketAddr, time: Duration, who: &str) -> u64 {
+/// Claims that [`BUYERS`] connections have accepted each second, one after another each.
+async fn accepted_in(address: SocketAddr, time: Duration, who: &str) -> f64 {
     let end = Instant::now() + time;
     let buyers = (0..BUYERS).map(|buyer| {
         let who = format!("{who}-{buyer}");
@@ -165,11 +170,11 @@ async fn accepted_in(address: SocketAddr, time: Duration, who: &str) -> u64 {
             accepted
         })
     });
-    let mut accepted = 0;
+    let mut accepted = 0_u64;
     for buyer in buyers.collect::<Vec<_>>() {
         accepted += buyer.await.expect("no panic");
     }
-    accepted
+    accepted as f64 / time.as_secs_f64()
 }
 
 async fn connect(address: SocketAddr) -> TcpStream {
@@ -193,7 +198,13 @@ async fn claim(stream: &mut TcpStream, buyer: &str) -> bool {
 }
 
 /// Opens a stream and waits for its first event; a task reads on.
-async fn open_stream(address: SocketAddr, changes: Changes, delays: Delays, events: Arc<AtomicU64>) {
+async fn open_stream(
+    address: SocketAddr,
+    changes: Changes,
+    delays: Delays,
+    events: Arc<AtomicU64>,
+    readers: &mut JoinSet<()>,
+) {
     let mut stream = connect(address).await;
     let request = b"GET /v1/sales/live/events HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(request).await.expect("sent");
@@ -205,7 +216,7 @@ async fn open_stream(address: SocketAddr, changes: Changes, delays: Delays, even
         seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
     assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
-    tokio::spawn(async move {
+    readers.spawn(async move {
         while let Ok(read @ 1..) = stream.read(&mut buffer).await {
             let now = Instant::now();
             let text = String::from_utf8_lossy(&buffer[..read]);
