@@ -20,6 +20,7 @@ mod replay_crash;
 mod restore;
 mod server;
 mod storm;
+mod within;
 
 use crate::fault::Fault;
 

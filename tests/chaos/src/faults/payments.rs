@@ -5,8 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::crash_point::{AFTER_RECLAIM, PAYMENT_POINTS, Point};
+use super::crash_point::{AFTER_RECLAIM, PAYMENT_POINTS};
 use super::gateway::{Ailment, GatewayFault};
+use super::within::Within;
 use super::{CrashPoint, NodeFrozen, NodeKilled, Server, ServerFault, Treatment, WhichNode};
 use crate::ChaosError;
 use crate::deployment::Deployment;
@@ -23,10 +24,8 @@ const POLL: Duration = Duration::from_millis(20);
 pub struct Payments {
     kind: &'static str,
     occasion: Occasion,
-    within: Option<Box<dyn Fault>>,
+    within: Within,
     before: Paid,
-    /// What was to break meanwhile was seen to.
-    broke: bool,
 }
 
 /// What became of payments so far.
@@ -57,35 +56,29 @@ impl Paid {
 /// All of them.
 pub(super) fn payments() -> Vec<Box<dyn Fault>> {
     let mut faults: Vec<Box<dyn Fault>> = Vec::new();
-    let mut within = |fault: Box<dyn Fault>| {
-        let (kind, occasion) = (fault.kind(), Occasion::PaidSale);
-        faults.push(Box::new(Payments::new(kind, occasion, Some(fault))));
-    };
-    Ailment::ALL.into_iter().for_each(|ailment| within(Box::new(GatewayFault::new(ailment))));
-    within(Box::new(NodeKilled(WhichNode::Payment)));
-    within(Box::new(NodeFrozen::new(WhichNode::Payment)));
-    PAYMENT_POINTS.into_iter().for_each(|point| within(crash(point)));
-    let killed = |server| -> Box<dyn Fault> { Box::new(ServerFault::new(server, Treatment::Killed)) };
-    let late: [(&'static str, Option<Box<dyn Fault>>); 5] = [
-        ("crash_payment_after_reclaim", Some(crash(AFTER_RECLAIM))),
-        ("late_payments", None),
-        ("late_payments_redis_killed", Some(killed(Server::Redis))),
-        ("late_payments_postgres_killed", Some(killed(Server::Postgres))),
-        ("late_payments_worker_killed", Some(Box::new(NodeKilled(WhichNode::Payment)))),
+    faults.extend(Ailment::ALL.map(|ailment| in_paid_sale(GatewayFault::new(ailment))));
+    faults.push(in_paid_sale(NodeKilled(WhichNode::Payment)));
+    faults.push(in_paid_sale(NodeFrozen::new(WhichNode::Payment)));
+    faults.extend(PAYMENT_POINTS.map(|point| in_paid_sale(CrashPoint::new(point))));
+    let killed = |server| Within::new(ServerFault::new(server, Treatment::Killed));
+    let late = [
+        ("crash_payment_after_reclaim", Within::new(CrashPoint::new(AFTER_RECLAIM))),
+        ("late_payments", Within::default()),
+        ("late_payments_redis_killed", killed(Server::Redis)),
+        ("late_payments_postgres_killed", killed(Server::Postgres)),
+        ("late_payments_worker_killed", Within::new(NodeKilled(WhichNode::Payment))),
     ];
-    let late = late.map(|(kind, within)| Payments::new(kind, Occasion::LatePayments, within));
-    faults.extend(late.into_iter().map(|one| Box::new(one) as Box<dyn Fault>));
+    faults.extend(late.map(|(kind, within)| in_sale(kind, Occasion::LatePayments, within)));
     faults
 }
 
-fn crash(point: Point) -> Box<dyn Fault> {
-    Box::new(CrashPoint::new(point))
+/// Named as what breaks.
+fn in_paid_sale(fault: impl Fault + 'static) -> Box<dyn Fault> {
+    in_sale(fault.kind(), Occasion::PaidSale, Within::new(fault))
 }
 
-impl Payments {
-    fn new(kind: &'static str, occasion: Occasion, within: Option<Box<dyn Fault>>) -> Self {
-        Self { kind, occasion, within, before: Paid::default(), broke: false }
-    }
+fn in_sale(kind: &'static str, occasion: Occasion, within: Within) -> Box<dyn Fault> {
+    Box::new(Payments { kind, occasion, within, before: Paid::default() })
 }
 
 #[async_trait]
@@ -103,15 +96,12 @@ impl Fault for Payments {
     }
 
     fn hold_ms(&self) -> std::ops::RangeInclusive<u64> {
-        self.within.as_ref().map_or(300..=1200, |fault| fault.hold_ms())
+        self.within.hold_ms()
     }
 
     async fn prepare(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<(), ChaosError> {
         deployment.gateway()?.set(self.occasion.rates()).await?;
-        match &mut self.within {
-            Some(fault) => fault.prepare(deployment, scene).await,
-            None => Ok(()),
-        }
+        self.within.prepare(deployment, scene).await
     }
 
     async fn inject(
@@ -120,33 +110,19 @@ impl Fault for Payments {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         self.before = wait_paid(self.occasion, self.before, deployment, scene).await?;
-        let broken = match &mut self.within {
-            Some(fault) => fault.inject(deployment, scene).await?,
-            None => Evidence::seen(true, "money comes late"),
-        };
-        self.broke = broken.fired;
-        Ok(Evidence { fired: false, what: broken.what })
+        self.within.inject(deployment, scene, "money comes late").await
     }
 
     /// It has fired where the sale was at work when it broke, and is again.
     async fn heal(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<Evidence, ChaosError> {
-        let mut what = String::new();
-        if let Some(fault) = &mut self.within {
-            let healed = fault.heal(deployment, scene).await?;
-            self.broke |= healed.fired;
-            what = healed.what + "; ";
-        }
+        let Evidence { fired: broke, what } = self.within.heal(deployment, scene).await?;
         let before = self.before;
         let now = wait_paid(self.occasion, before, deployment, scene).await?;
         let is_at_work = before.is_like(self.occasion) && now.all() > before.all();
         let Paid { in_time, again, back } = now;
-        Ok(Evidence::seen(
-            self.broke && is_at_work,
-            format!(
-                "{what}{in_time} paid, {} before; of late money {again} bought again, {back} back",
-                before.in_time
-            ),
-        ))
+        let late = format!("of late money {again} bought again, {back} back");
+        let what = format!("{what}{in_time} paid, {} before; {late}", before.in_time);
+        Ok(Evidence::seen(broke && is_at_work, what))
     }
 }
 
