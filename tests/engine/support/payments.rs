@@ -4,20 +4,43 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use doorbuster::catalogue::SaleId;
 use doorbuster::claim::Decider;
 use doorbuster::gate::Gate;
+use doorbuster::log::EntryId;
 use doorbuster::metrics::Metrics;
-use doorbuster::order_id::OrderId;
+use doorbuster::order_id::{Mark, OrderId};
 use doorbuster::partition::Partitions;
 use doorbuster::payment::{
-    Charge, ChargeState, Gateway, GatewayError, PaymentDesk, PaymentOptions, PaymentTimes, PaymentWorker,
+    Charge, ChargeState, Gateway, GatewayError, News, PaymentDesk, PaymentError, PaymentOptions,
+    PaymentTimes, PaymentWorker, Sum, Verdict,
 };
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::{Redis, RedisOptions};
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::World;
+use super::{World, until};
+
+/// For [`World::paid_sale`]: the engine asks the gateway for the money.
+pub fn gateway() -> Value {
+    json!({ "payment": "gateway" })
+}
+
+pub fn paid(amount: i64) -> News {
+    News::Paid { sum: Sum { amount, currency: "EUR".into() }, reference: "ref".into() }
+}
+
+/// What the desk concludes from news that no webhook brought.
+pub async fn hear(desk: &PaymentDesk, order: OrderId, news: &News) -> Result<Verdict, PaymentError> {
+    desk.conclude(order, news, "test", None).await
+}
+
+/// An id of the partition of `order`, which no order has.
+pub fn id_of_nobody(order: OrderId, ms: u64) -> OrderId {
+    OrderId::new(EntryId { ms, seq: 0 }, order.partition(), Mark::random())
+}
 
 /// What the gateway does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +89,11 @@ impl ScriptedGateway {
 
     pub fn books(&self) -> Books {
         self.books.lock().unwrap().clone()
+    }
+
+    /// Waits until it was asked to charge for this order.
+    pub async fn until_asked(&self, order: OrderId) {
+        until(&format!("{order} was asked for"), || async { self.books().asked.contains_key(&order) }).await;
     }
 
     fn silence<T>() -> Result<T, GatewayError> {
@@ -154,10 +182,19 @@ impl Running {
 }
 
 impl World {
-    pub fn payment_desk(&self, lease: Duration) -> PaymentDesk {
+    /// A world, and a worker that asks a gateway of this conduct.
+    pub async fn with_gateway(conduct: Conduct) -> (Self, Arc<ScriptedGateway>, Running) {
+        let world = Self::new().await;
+        let bank = ScriptedGateway::new(conduct);
+        let worker = world.payments(&bank);
+        (world, bank, worker)
+    }
+
+    /// What a worker that is lost had in hand is free after three seconds.
+    pub fn payment_desk(&self) -> PaymentDesk {
         let pool = connect_pool(&self.postgres_url, 8, Duration::from_secs(10)).unwrap();
         let times = PaymentTimes {
-            lease,
+            lease: Duration::from_secs(3),
             pause_min: Duration::from_millis(100),
             charge_lasts: Duration::from_secs(2),
             recheck: Duration::from_secs(1),
@@ -165,7 +202,7 @@ impl World {
         PaymentDesk::new(pool, Duration::from_secs(10), times)
     }
 
-    /// Starts a worker. What one that is lost had in hand is free after three seconds.
+    /// Starts a worker.
     pub fn payments(&self, gateway: &Arc<ScriptedGateway>) -> Running {
         let redis = RedisOptions {
             url: self.settings.redis_url.expose().to_owned(),
@@ -175,7 +212,7 @@ impl World {
         let connection = Redis::connect(&redis).unwrap();
         let partitions = Partitions::new(self.settings.partitions).unwrap();
         let worker = PaymentWorker {
-            desk: self.payment_desk(Duration::from_secs(3)),
+            desk: self.payment_desk(),
             gateway: gateway.clone(),
             claims: Decider::from(connection.clone()),
             pool: connect_pool(&self.postgres_url, 4, Duration::from_secs(10)).unwrap(),
@@ -193,6 +230,60 @@ impl World {
         let stop = CancellationToken::new();
         let task = tokio::spawn(worker.run(stop.clone()));
         Running { stop, task }
+    }
+
+    /// Stops the worker: each unit is then where it belongs.
+    pub async fn stop_balanced(&self, worker: Running, sale: &SaleId) {
+        worker.stop().await;
+        self.no_intents_open().await;
+        self.assert_balanced(sale, "TEE").await;
+    }
+
+    /// Waits until so many units can be claimed.
+    pub async fn until_for_sale(&self, sale: &SaleId, units: i64) {
+        let what = format!("{units} units are for sale");
+        self.until(&what, || async { self.stock(sale, "TEE").await == units }).await;
+    }
+
+    pub async fn state_of(&self, order: OrderId) -> String {
+        self.orders().read(order).await.unwrap().state
+    }
+
+    /// Why an order was cancelled; panics where it was not.
+    pub async fn cancelled_for(&self, order: OrderId) -> String {
+        self.orders().read(order).await.unwrap().cancel_reason.unwrap()
+    }
+
+    /// Waits until its hold is over and the sweeper came.
+    pub async fn until_expired(&self, order: OrderId) {
+        self.until(&format!("the hold of {order} is over"), || async {
+            self.orders().read(order).await.unwrap().cancel_reason.as_deref() == Some("expired")
+        })
+        .await;
+    }
+
+    /// Ends its hold now, and waits until the sweeper came.
+    pub async fn end_hold(&self, order: OrderId) {
+        let expire = "UPDATE orders SET expires_at = now() - interval '1 second' WHERE id = $1";
+        self.db.execute(expire, &[&order.to_uuid()]).await.unwrap();
+        self.until_expired(order).await;
+    }
+
+    /// Waits until it is stored and confirmed.
+    pub async fn until_confirmed(&self, order: OrderId) {
+        self.until(&format!("{order} is confirmed"), || async {
+            self.orders().read(order).await.is_ok_and(|order| order.state == "confirmed")
+        })
+        .await;
+    }
+
+    pub async fn orders_confirmed(&self) -> i64 {
+        self.count("SELECT count(*) FROM orders WHERE state = 'confirmed'").await
+    }
+
+    pub async fn incidents(&self, kind: &str) -> i64 {
+        let query = "SELECT count(*) FROM incidents WHERE kind = $1";
+        self.db.query_one(query, &[&kind]).await.unwrap().get(0)
     }
 
     /// How the payment of an order stands.
