@@ -1,7 +1,7 @@
 //! Measures event streams: what an idle one costs the node in memory, how long a change takes to reach all of them, and
 //! what they take from the claims on the same sale.
 //!
-//! `streams [STREAMS] [SECONDS]`; 5000 streams and 10 seconds for each measurement by default. The node is a process of its
+//! `streams [STREAMS] [SECONDS]`; 5000 streams and 3 seconds for each round of claims by default. The node is a process of its
 //! own, of the binary beside this one; clients and servers share its machine.
 #![allow(clippy::expect_used, reason = "a bench may end with what went wrong")]
 
@@ -28,6 +28,10 @@ const BUYERS: usize = 64;
 /// Between two changes whose way is timed: each has an event of its own.
 const CHANGE_EVERY: Duration = Duration::from_millis(500);
 const CHANGES: u64 = 20;
+/// Of claims on each sale.
+const ROUNDS: usize = 7;
+const WATCHED: &str = "live";
+const SALES: [&str; 2] = [WATCHED, "unwatched"];
 
 /// When each number of units left was answered to the buyer who took the last of them.
 type Changes = Arc<Mutex<HashMap<u64, Instant>>>;
@@ -47,7 +51,7 @@ impl Drop for Node {
 async fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>().expect("a number"));
     let streams = args.next().unwrap_or(5_000);
-    let seconds = Duration::from_secs(args.next().unwrap_or(10));
+    let seconds = Duration::from_secs(args.next().unwrap_or(3));
     let dir = tempfile::Builder::new()
         .permissions(std::fs::Permissions::from_mode(0o755))
         .tempdir()
@@ -59,10 +63,9 @@ async fn main() {
     postgres.create_database("bench").await.expect("a database");
     let url = postgres.url("bench");
     let (address, node) = start_node(&redis.url(), &url, streams).await;
-    create_sale(&url).await;
-
-    let before_them = accepted_in(address, seconds, "before").await;
-    println!("accepted without streams: {before_them:.0}/s");
+    for sale in SALES {
+        create_sale(&url, sale).await;
+    }
 
     let before = resident_kb(&node);
     let (changes, delays): (Changes, Delays) = (Arc::default(), Arc::new(Mutex::new(histogram())));
@@ -77,7 +80,9 @@ async fn main() {
         after.saturating_sub(before) as f64 / streams as f64
     );
 
+    let spent = processor_time(&node);
     time_changes(address, &changes).await;
+    let spent = processor_time(&node) - spent;
     {
         let delays = delays.lock().expect("no panic");
         let ms = |quantile: f64| delays.value_at_quantile(quantile) as f64 / 1e3;
@@ -88,18 +93,30 @@ async fn main() {
             ms(0.99),
             delays.max() as f64 / 1e3
         );
+        println!(
+            "processor time of the node: {:.1} µs each",
+            spent.as_secs_f64() * 1e6 / delays.len() as f64
+        );
     }
 
+    // In turns: a shared machine is not as fast a few seconds later.
+    let (mut rates, mut shares) = ([Vec::new(), Vec::new()], Vec::new());
     events.store(0, Relaxed);
-    let watched = accepted_in(address, seconds, "watched").await;
-    let told = events.load(Relaxed) as f64 / seconds.as_secs_f64();
-    println!("accepted with {streams} streams of the same sale: {watched:.0}/s, beside {told:.0} events/s");
-
-    // Once more without them: a shared machine is not as fast a minute later.
-    readers.shutdown().await;
-    let behind_them = accepted_in(address, seconds, "behind").await;
-    println!("accepted once they are closed: {behind_them:.0}/s");
-    println!("share that they leave: {:.1} %", 200.0 * watched / (before_them + behind_them));
+    for round in 0..ROUNDS {
+        for (sale, rates) in SALES.into_iter().zip(&mut rates) {
+            rates.push(accepted_in(address, sale, seconds, &format!("round-{round}")).await);
+            // Until the last events have left.
+            tokio::time::sleep(CHANGE_EVERY * 2).await;
+        }
+        shares.push(rates[0][round] / rates[1][round] * 100.0);
+    }
+    let told = events.load(Relaxed) as f64 / (seconds * ROUNDS as u32).as_secs_f64();
+    let [watched, unwatched] = rates.map(median);
+    println!(
+        "accepted in the sale that {streams} streams watch: {watched:.0}/s, beside {told:.0} events/s; in one that \
+         nobody watches, in turns with it: {unwatched:.0}/s; the one is {:.0} % of the other, median of {ROUNDS} rounds",
+        median(shares)
+    );
     println!("resident at the end: {} kB", resident_kb(&node));
 }
 
@@ -142,10 +159,10 @@ async fn is_ready(address: SocketAddr) -> bool {
         && answer.starts_with("HTTP/1.1 200")
 }
 
-async fn create_sale(url: &str) {
+async fn create_sale(url: &str, sale: &str) {
     let store = CatalogueStore::new(connect_pool(url, 2, PATIENCE).expect("a pool"), PATIENCE);
     let sale = NewSale::read(&json!({
-        "id": "live", "name": "live", "opens_at": "2020-01-01T00:00:00Z", "closes_at": "2100-01-01T00:00:00Z",
+        "id": sale, "name": sale, "opens_at": "2020-01-01T00:00:00Z", "closes_at": "2100-01-01T00:00:00Z",
         "items": [{ "sku": "TEE", "stock": STOCK }],
         "products": [{ "sku": "TEE", "name": "Tee", "price": 1999, "currency": "EUR" }],
     }))
@@ -156,8 +173,13 @@ async fn create_sale(url: &str) {
     tokio::time::sleep(Duration::from_secs(1)).await;
 }
 
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
+}
+
 /// Claims that [`BUYERS`] connections have accepted each second, one after another each.
-async fn accepted_in(address: SocketAddr, time: Duration, who: &str) -> f64 {
+async fn accepted_in(address: SocketAddr, sale: &'static str, time: Duration, who: &str) -> f64 {
     let end = Instant::now() + time;
     let buyers = (0..BUYERS).map(|buyer| {
         let who = format!("{who}-{buyer}");
@@ -165,7 +187,7 @@ async fn accepted_in(address: SocketAddr, time: Duration, who: &str) -> f64 {
             let mut stream = connect(address).await;
             let mut accepted = 0;
             while Instant::now() < end {
-                accepted += u64::from(claim(&mut stream, &format!("{who}-{accepted}")).await);
+                accepted += u64::from(claim(&mut stream, sale, &format!("{who}-{accepted}")).await);
             }
             accepted
         })
@@ -183,10 +205,10 @@ async fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-async fn claim(stream: &mut TcpStream, buyer: &str) -> bool {
+async fn claim(stream: &mut TcpStream, sale: &str, buyer: &str) -> bool {
     let body = r#"{"items":[{"sku":"TEE","quantity":1}]}"#;
     let request = format!(
-        "POST /v1/sales/live/orders HTTP/1.1\r\nHost: x\r\nX-Buyer-Id: {buyer}\r\nIdempotency-Key: k\r\n\
+        "POST /v1/sales/{sale}/orders HTTP/1.1\r\nHost: x\r\nX-Buyer-Id: {buyer}\r\nIdempotency-Key: k\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -245,7 +267,7 @@ async fn time_changes(address: SocketAddr, changes: &Changes) {
         tokio::time::sleep(CHANGE_EVERY).await;
         // Noted before it is sent: an event may overtake the answer.
         changes.lock().expect("no panic").insert(left - 1, Instant::now());
-        assert!(claim(&mut stream, &format!("timed-{number}")).await, "not accepted");
+        assert!(claim(&mut stream, WATCHED, &format!("timed-{number}")).await, "not accepted");
         left -= 1;
     }
     tokio::time::sleep(CHANGE_EVERY * 2).await;
@@ -267,4 +289,14 @@ fn resident_kb(node: &Node) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.0.id())).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// What the node has spent (man 5 proc_pid_stat): a tick is 10 ms wherever Linux runs.
+fn processor_time(node: &Node) -> Duration {
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.0.id())).expect("its accounts");
+    // The name before it may hold anything but ") ".
+    let fields = stat.rsplit_once(") ").expect("a name").1.split(' ');
+    let ticks: u32 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("a number")).sum();
+    TICK * ticks
 }
