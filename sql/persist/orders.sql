@@ -5,7 +5,8 @@
 -- here; the caller tells them apart. Prices come from the sale's items, which never change. Where the sale asks for a
 -- payment its orders wait for it, and hold their units so long; the payment is written with them. It is due at once: the
 -- few seconds are for whoever hears of it from the payments stream. One that is made elsewhere is asked for when the hold
--- is over and nothing was heard.
+-- is over and nothing was heard; not that of units which late money has claimed again (src/payment/record.rs): its buyer has
+-- paid, and is sent to no checkout.
 -- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints  $7 order of each line  $8 SKUs  $9 quantities
 WITH incoming AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
@@ -21,7 +22,7 @@ WITH incoming AS (
                + make_interval(secs => s.hold_s) END
     FROM incoming i LEFT JOIN sales s ON s.id = i.sale_id ORDER BY i.id
     ON CONFLICT DO NOTHING
-    RETURNING id, sale_id, state, expires_at
+    RETURNING id, sale_id, idem_key, state, expires_at
 ), new_lines AS (
     INSERT INTO order_lines (order_id, sku, quantity, unit_price)
     SELECT o.id, l.sku, l.quantity, i.price
@@ -32,9 +33,10 @@ WITH incoming AS (
     RETURNING order_id
 ), new_payments AS (
     INSERT INTO payments (order_id, state, next_at)
-    SELECT o.id, CASE s.payment WHEN 'gateway' THEN 'due' ELSE 'awaited' END,
-           CASE s.payment WHEN 'gateway' THEN clock_timestamp() + interval '3 seconds' ELSE o.expires_at END
-    FROM new_orders o JOIN sales s ON s.id = o.sale_id
+    SELECT o.id, CASE WHEN elsewhere THEN 'awaited' ELSE 'due' END,
+           CASE WHEN elsewhere THEN o.expires_at ELSE clock_timestamp() + interval '3 seconds' END
+    FROM new_orders o JOIN sales s ON s.id = o.sale_id,
+         LATERAL (SELECT s.payment <> 'gateway' AND NOT starts_with(o.idem_key, 'doorbuster:paid-late:')) AS p (elsewhere)
     WHERE o.state = 'pending'
     ON CONFLICT (order_id) DO NOTHING
     RETURNING order_id, state

@@ -75,7 +75,7 @@ impl PaymentMetrics {
             Task::Conclude => "none",
         };
         let heard = match news {
-            News::Paid { .. } => "paid",
+            News::Paid { .. } | News::PaidTwice { .. } => "paid",
             News::Declined(_) => "declined",
             News::Undecided => "undecided",
             News::NoAnswer(_) => "no_answer",

@@ -208,13 +208,17 @@ impl PaymentDesk {
         if !record.is_drained {
             return Err(LifeError::NotDrained(order.partition()).into());
         }
-        let brought = match news {
+        let changed = match news {
             News::Reclaimed(other) if record.facts.payment == PaymentState::Late => {
                 Some(bring(tx, order, *other).await?)
             }
+            // The gateway tells by itself of the order's own charge, and asked it is about that of the money.
+            News::Paid { sum, reference } if is_webhook && record.charged_as != order => {
+                Some(News::PaidTwice { sum: sum.clone(), reference: reference.clone() })
+            }
             _ => None,
         };
-        let news = brought.as_ref().unwrap_or(news);
+        let news = changed.as_ref().unwrap_or(news);
         let verdict = verdict(&record.facts, news);
         if is_webhook && verdict.payment == record.facts.payment && verdict.alarm.is_none() {
             // Nothing new; somebody may be at work on it, by a lease that is not to be cut short.
@@ -341,7 +345,7 @@ async fn raise(
     news: &News,
 ) -> Result<(), PaymentError> {
     let detail = match news {
-        News::Paid { sum, reference } => {
+        News::Paid { sum, reference } | News::PaidTwice { sum, reference } => {
             format!("the gateway took {} {} (reference {reference})", sum.amount, sum.currency)
         }
         News::Declined(why) => format!("the gateway says declined: {why}"),

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use doorbuster::buyer::BuyerId;
-use doorbuster::claim::{Claim, Decider, Decision, IdempotencyKey, sorted_lines};
-use doorbuster::gate::Gate;
 use doorbuster::order_id::OrderId;
 use doorbuster::order_life::Cancellation;
-use doorbuster::payment::{News, PaymentState};
+use doorbuster::payment::{Alarm, News, PaymentState, WebhookName};
 use serde_json::json;
 
 use crate::support::life::cancel;
@@ -104,15 +101,7 @@ async fn an_order_that_was_claimed_for_late_money_is_never_charged() {
     bank.until_asked(order).await;
     world.until_for_sale(&sale, 2).await;
     worker.kill().await;
-    // What that worker would have done.
-    let connection = world.redis_client().await;
-    let gate = Gate::watch(connection.clone(), order.partition());
-    let scripts = gate.clone().wait_open().await;
-    let key = IdempotencyKey::from_content(&format!("doorbuster:paid-late:{order}")).unwrap();
-    let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
-    let claim = Claim::new(sale.clone(), BuyerId::parse(b"alice").unwrap(), key, lines);
-    let decided = Decider::from(connection).decide_alone(&scripts, &claim, 1_000).await;
-    let Ok(Decision::Accepted(other)) = decided else { panic!("{decided:?}") };
+    let other = world.claim_for_late_money(order, "alice", &sale).await;
     bank.conducts(Conduct::Pays);
     let worker = world.payments(&bank);
     world.until_payment(order, "moved").await;
@@ -171,6 +160,30 @@ async fn whoever_pays_twice_gets_one_of_it_back() {
     let verdict = hear(&desk, order, &News::Reclaimed(other)).await.unwrap();
     assert_eq!(verdict.payment, PaymentState::RefundDue, "the other one is paid for itself");
     assert_eq!(world.payment_of(other).await, "paid");
+}
+
+/// The order that late money has claimed is paid for, and nobody is to be sent to a checkout for it. Who goes there all the
+/// same has paid twice, and somebody is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkout_for_what_late_money_has_bought_is_an_incident() {
+    let world = World::new().await;
+    let sale = world.paid_sale("hosted", 2, 600, json!({})).await;
+    let order = world.order(&sale, "alice").await;
+    let desk = world.payment_desk();
+    world.end_hold(order).await;
+    hear(&desk, order, &paid(1999)).await.unwrap();
+    let other = world.claim_for_late_money(order, "alice", &sale).await;
+    world.drained().await;
+    assert_eq!(world.payment_of(other).await, "due", "not awaited");
+    let verdict = hear(&desk, order, &News::Reclaimed(other)).await.unwrap();
+    assert_eq!(verdict.payment, PaymentState::Moved);
+    for id in ["m-1", "m-2"] {
+        let name = WebhookName { id, sent_at: jiff::Timestamp::now().as_second() };
+        let verdict = desk.conclude(other, &paid(1999), "test", Some(name)).await.unwrap();
+        assert_eq!((verdict.payment, verdict.alarm), (PaymentState::Paid, Some(Alarm::PaidTwice)));
+        assert_eq!(world.incidents("paid_twice").await, 1);
+        assert_eq!(world.state_of(other).await, "confirmed");
+    }
 }
 
 /// Money for an order that was cancelled as it was stored, or that nobody has.

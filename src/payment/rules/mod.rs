@@ -122,6 +122,14 @@ pub enum News {
         /// The gateway's own name for it.
         reference: String,
     },
+    /// The money was taken under the order's own id, though it was bought with other money, which had come too late for the
+    /// order before it.
+    PaidTwice {
+        /// How much.
+        sum: Sum,
+        /// The gateway's own name for it.
+        reference: String,
+    },
     /// No money comes; the gateway's word for why.
     Declined(String),
     /// The gateway has not decided.
@@ -181,6 +189,8 @@ pub struct Verdict {
 pub enum Alarm {
     /// The gateway took another sum than was asked for.
     WrongAmount,
+    /// The gateway took money for an order that other money has bought.
+    PaidTwice,
     /// The gateway says another thing than it said before.
     Contradiction,
     /// The gateway does not pay back.
@@ -194,6 +204,7 @@ impl Alarm {
     pub fn kind(self) -> &'static str {
         match self {
             Self::WrongAmount => "payment_wrong_amount",
+            Self::PaidTwice => "paid_twice",
             Self::Contradiction => "payment_contradiction",
             Self::RefundRefused => "refund_refused",
             Self::NoOrder => "paid_without_order",
@@ -226,9 +237,14 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
     use PaymentState::{Awaited, Declined, Due, Late, Moved, Paid, RefundDue, Refunded, Unknown, Void};
     match (facts.payment, news) {
         (Paid, _) => {
-            let contradicted = matches!(news, News::Declined(_) | News::Refunded);
-            Verdict { alarm: contradicted.then_some(Alarm::Contradiction), ..paid(facts.order) }
+            let alarm = match news {
+                News::Declined(_) | News::Refunded => Some(Alarm::Contradiction),
+                News::PaidTwice { .. } => Some(Alarm::PaidTwice),
+                _ => None,
+            };
+            Verdict { alarm, ..paid(facts.order) }
         }
+        (_, News::PaidTwice { .. }) => Verdict { alarm: Some(Alarm::PaidTwice), ..stays(facts) },
         (Due | Awaited | Unknown | Declined | Void, News::Paid { sum, .. }) => {
             let is_exact = facts.cost.as_ref() == Some(sum);
             if is_exact { paid(facts.order) } else { wrong_amount(facts.order) }

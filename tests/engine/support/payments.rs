@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use doorbuster::buyer::BuyerId;
 use doorbuster::catalogue::SaleId;
-use doorbuster::claim::Decider;
+use doorbuster::claim::{Claim, Decider, Decision, IdempotencyKey, sorted_lines};
 use doorbuster::gate::Gate;
 use doorbuster::log::EntryId;
 use doorbuster::metrics::Metrics;
@@ -230,6 +231,20 @@ impl World {
         let stop = CancellationToken::new();
         let task = tokio::spawn(worker.run(stop.clone()));
         Running { stop, task }
+    }
+
+    /// Claims the units of an order again, as a worker does for late money.
+    pub async fn claim_for_late_money(&self, order: OrderId, buyer: &str, sale: &SaleId) -> OrderId {
+        let connection = self.redis_client().await;
+        let gate = Gate::watch(connection.clone(), order.partition());
+        let scripts = gate.clone().wait_open().await;
+        let key = IdempotencyKey::from_content(&format!("doorbuster:paid-late:{order}")).unwrap();
+        let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
+        let claim = Claim::new(sale.clone(), BuyerId::parse(buyer.as_bytes()).unwrap(), key, lines);
+        match Decider::from(connection).decide_alone(&scripts, &claim, 1_000).await {
+            Ok(Decision::Accepted(other)) => other,
+            refused => panic!("{refused:?}"),
+        }
     }
 
     /// Stops the worker: each unit is then where it belongs.
