@@ -4,7 +4,7 @@ SELECT p.order_id, p.state, p.attempts, p.last_error IS NOT NULL AND p.state = '
        -- Who pays elsewhere may do so without our asking.
        CASE WHEN s.payment = 'checkout' THEN greatest(o.expires_at, p.charged_at) ELSE p.charged_at END
            >= clock_timestamp() - make_interval(secs => $2) IS NOT TRUE AS no_charge_on_its_way,
-       coalesce(p.paid_as, p.order_id) AS charged_as,
+       coalesce(p.paid_as, p.order_id) AS charged_as, p.amount IS NOT NULL AS has_money,
        o.state AS order_state, o.cancel_reason, o.expires_at <= clock_timestamp() AS hold_is_over,
        o.sale_id, o.buyer, o.idem_key, b.cost, b.currency, b.lines,
        d.drained_postgres IS NOT DISTINCT FROM postgres_identity() AS is_drained

@@ -13,7 +13,7 @@ use crate::metrics::PartitionSampler;
 use crate::postgres::PgError;
 use crate::reconcile::{Depth, DriftWatch, Reconciler};
 use crate::redis::{GROUP, RedisError, Script};
-use crate::stock::{ApplyError, apply_intents, publish_sales};
+use crate::stock::{ApplyError, IntentSender, publish_sales};
 
 use super::lease::Renewals;
 use super::lock::KeeperLock;
@@ -161,9 +161,10 @@ fn sampler(keeper: &Keeper) -> PartitionSampler {
 enum Never {}
 
 async fn changes(keeper: &Keeper, opened: &Opened) -> Never {
+    let intents = IntentSender::default();
     repeat(CHANGES, keeper, "publishing changes", || async {
         publish_sales(&keeper.redis, &opened.scripts, &keeper.pool).await?;
-        apply_intents(&keeper.redis, &opened.scripts, &keeper.pool).await
+        intents.send(&keeper.redis, &opened.scripts, &keeper.pool).await
     })
     .await
 }

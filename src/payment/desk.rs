@@ -333,7 +333,7 @@ async fn bring(tx: &Transaction<'_>, order: OrderId, other: OrderId) -> Result<N
     Ok(match row.map(|row| row.get::<_, bool>(0)) {
         Some(true) => News::Reclaimed(other),
         Some(false) if weakened!("late_claim_is_charged") => News::Reclaimed(other),
-        Some(false) => News::NoUnits("the order of its units was paid for itself"),
+        Some(false) => News::NoUnits("the order that has claimed its units was cancelled or paid for itself"),
         None => News::NotYet,
     })
 }

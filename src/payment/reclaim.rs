@@ -13,7 +13,8 @@ use crate::postgres::{PgError, PgPool};
 /// Whether the units that the order lost are still on their way back to Redis.
 const RETURNING: &str = "SELECT EXISTS (SELECT FROM stock_intents WHERE cause = $1 AND applied_at IS NULL)";
 /// Of a sale whose Redis keys are gone, whether the units were claimed again before.
-const CLAIMED: &str = "SELECT id FROM orders WHERE buyer = $1 AND sale_id = $2 AND idem_key = $3";
+const CLAIMED: &str = "SELECT id FROM orders WHERE buyer = $1 AND sale_id = $2 AND idem_key = $3
+    AND cancel_reason IS DISTINCT FROM 'duplicate'";
 
 /// Claims what `order` was of. Asked again it finds the same order.
 pub(super) async fn reclaim(

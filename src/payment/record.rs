@@ -75,6 +75,7 @@ impl PaymentRecord {
             order: stored,
             cost: cost.map(|(amount, currency)| Sum { amount, currency }),
             is_made_from_late: row.get::<_, &str>("idem_key").starts_with(LATE_KEY),
+            has_money: row.get("has_money"),
             is_parked: row.get("is_parked"),
             no_charge_on_its_way: row.get("no_charge_on_its_way"),
         };

@@ -1,6 +1,8 @@
 //! Changes of stock that Postgres has decided and Redis has not logged yet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fred::types::Value;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -24,37 +26,93 @@ use super::ApplyError;
 const OPEN_INTENTS: &str = include_str!("../../sql/stock/open_intents.sql");
 const REFUSED: &str = include_str!("../../sql/stock/refused.sql");
 /// Changes in one round.
-const ROUND: i64 = 500;
+const ROUND: usize = 500;
+/// A change whose entry is not persisted so long after Redis has answered is sent again, as is one that found no sale.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Changes that are remembered; the oldest of more are sent again.
+const REMEMBERED_MAX: usize = 20_000;
 /// Of those, calls in flight: one fsync of Redis then covers many. They are sent in the order of the changes, over one
 /// connection.
 const AT_ONCE: usize = 64;
 
-/// Sends every open change. Each takes effect once, however often it is sent; it is over when its log entry is
-/// persisted, and that alone ends it.
-///
-/// # Errors
-/// [`ApplyError`]; what was sent stays sent.
-pub async fn apply_intents(redis: &Redis, scripts: &StampedScripts, pool: &PgPool) -> Result<(), ApplyError> {
-    let partition = scripts.stamp.partition;
-    let db = pool.get().await.map_err(PgError::from)?;
-    let statement = db.prepare_cached(OPEN_INTENTS).await.map_err(PgError::from)?;
-    let rows = db.query(&statement, &[&partition.to_sql(), &ROUND]).await.map_err(PgError::from)?;
-    let changes: Vec<Change> = rows.iter().filter_map(|row| Change::read(partition, row)).collect();
-    let sent = stream::iter(changes).map(|change| send(redis, scripts, change)).buffered(AT_ONCE);
-    let sent: Vec<Sent> = sent.try_collect().await?;
-    let mut moved = Vec::new();
-    for sent in sent {
-        match sent {
-            Sent::Logged(order) => moved.extend(order),
-            Sent::Refused(cause) => end_refused(pool, scripts, &cause).await?,
-            Sent::Known | Sent::Absent => {}
+/// Sends the open changes of one partition, while one opening lasts. A later opening may find a Redis that lost what this
+/// one was sent.
+#[derive(Debug, Default)]
+pub struct IntentSender {
+    /// Changes that Redis has answered, and when: their entries are on the way through the log, which takes as long as the
+    /// entries before them. Others are not to wait for that.
+    answered: Mutex<VecDeque<(Instant, i64)>>,
+}
+
+impl IntentSender {
+    /// Sends every open change. Each takes effect once, however often it is sent; it is over when its log entry is
+    /// persisted, and that alone ends it.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; what was sent stays sent.
+    pub async fn send(
+        &self,
+        redis: &Redis,
+        scripts: &StampedScripts,
+        pool: &PgPool,
+    ) -> Result<(), ApplyError> {
+        while self.send_some(redis, scripts, pool).await? == ROUND {}
+        Ok(())
+    }
+
+    /// A round of them; how many there were.
+    async fn send_some(
+        &self,
+        redis: &Redis,
+        scripts: &StampedScripts,
+        pool: &PgPool,
+    ) -> Result<usize, ApplyError> {
+        let partition = scripts.stamp.partition;
+        let db = pool.get().await.map_err(PgError::from)?;
+        let statement = db.prepare_cached(OPEN_INTENTS).await.map_err(PgError::from)?;
+        let at_most = i64::try_from(ROUND).unwrap_or(i64::MAX);
+        let rows = db.query(&statement, &[&partition.to_sql(), &at_most, &self.on_their_way()]).await;
+        let rows = rows.map_err(PgError::from)?;
+        drop(db);
+        let changes: Vec<Change> = rows.iter().filter_map(|row| Change::read(partition, row)).collect();
+        let sent = stream::iter(changes).map(|change| send(redis, scripts, change)).buffered(AT_ONCE);
+        let sent: Vec<Sent> = sent.try_collect().await?;
+        self.remember(rows.iter().map(|row| row.get("sequence")));
+        let mut moved = Vec::new();
+        for sent in sent {
+            match sent {
+                Sent::Logged(order) => moved.extend(order),
+                Sent::Refused(cause) => end_refused(pool, scripts, &cause).await?,
+                Sent::Known | Sent::Absent => {}
+            }
         }
+        // Every step of a stored order leaves an intent: this is where those who watch the order are told, whoever took it.
+        if let Err(error) = publish_order_changes(redis, partition, &moved).await {
+            tracing::debug!(%partition, %error, "nobody was told of steps of orders; who watches looks again");
+        }
+        Ok(rows.len())
     }
-    // Every step of a stored order leaves an intent: this is where those who watch the order are told, whoever took it.
-    if let Err(error) = publish_order_changes(redis, partition, &moved).await {
-        tracing::debug!(%partition, %error, "nobody was told of steps of orders; who watches looks again");
+
+    /// Those that are not sent again now.
+    fn on_their_way(&self) -> Vec<i64> {
+        let mut answered = self.answered();
+        while answered.front().is_some_and(|(at, _)| at.elapsed() > AGAIN) {
+            answered.pop_front();
+        }
+        answered.iter().map(|(_, sequence)| *sequence).collect()
     }
-    Ok(())
+
+    fn remember(&self, sequences: impl Iterator<Item = i64>) {
+        let mut answered = self.answered();
+        let now = Instant::now();
+        answered.extend(sequences.map(|sequence| (now, sequence)));
+        let too_many = answered.len().saturating_sub(REMEMBERED_MAX);
+        answered.drain(..too_many);
+    }
+
+    fn answered(&self) -> MutexGuard<'_, VecDeque<(Instant, i64)>> {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Ends a lowering that Redis refused: under the epoch of that Redis, so that no later opening can have sent it again, and

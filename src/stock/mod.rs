@@ -4,7 +4,7 @@ mod intents;
 mod publications;
 mod publisher;
 
-pub use intents::apply_intents;
+pub use intents::IntentSender;
 pub(crate) use publications::ITEMS;
 pub use publications::publish_sales;
 pub use publisher::Publisher;

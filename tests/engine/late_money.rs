@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use doorbuster::config::Millis;
 use doorbuster::order_id::OrderId;
 use doorbuster::order_life::Cancellation;
 use doorbuster::payment::{Alarm, News, PaymentState, WebhookName};
@@ -10,6 +11,11 @@ use serde_json::json;
 use crate::support::life::cancel;
 use crate::support::payments::{Conduct, ScriptedGateway, gateway, hear, id_of_nobody, paid};
 use crate::support::{Block, World};
+
+/// A world whose own worker looks for late money once a minute: what it does is done by hand.
+async fn in_no_hurry() -> World {
+    World::with(|settings| settings.payment_poll_ms = Millis::new(60_000)).await
+}
 
 /// Paid after the hold was over, with units left: they are claimed again, as another order, which is never charged.
 #[tokio::test(flavor = "multi_thread")]
@@ -149,7 +155,7 @@ async fn late_money_waits_for_what_is_on_its_way() {
 /// The buyer sees the order that was claimed for his late money, and pays that too: one of the two goes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_pays_twice_gets_one_of_it_back() {
-    let world = World::new().await;
+    let world = in_no_hurry().await;
     let sale = world.paid_sale("hosted", 2, 600, json!({})).await;
     let (order, other) = (world.order(&sale, "alice").await, world.order(&sale, "bob").await);
     let desk = world.payment_desk();
@@ -160,13 +166,43 @@ async fn whoever_pays_twice_gets_one_of_it_back() {
     let verdict = hear(&desk, order, &News::Reclaimed(other)).await.unwrap();
     assert_eq!(verdict.payment, PaymentState::RefundDue, "the other one is paid for itself");
     assert_eq!(world.payment_of(other).await, "paid");
+    // The other one is given up before anybody looks: its own money goes back under its own name.
+    let sale = world.paid_sale("again", 2, 600, json!({})).await;
+    let (order, other) = (world.order(&sale, "alice").await, world.order(&sale, "bob").await);
+    world.end_hold(order).await;
+    hear(&desk, order, &paid(1999)).await.unwrap();
+    hear(&desk, other, &paid(1999)).await.unwrap();
+    cancel(&world.orders(), other, Cancellation::Operator).await.unwrap();
+    let verdict = hear(&desk, order, &News::Reclaimed(other)).await.unwrap();
+    assert_eq!(verdict.payment, PaymentState::RefundDue);
+    assert_eq!(world.payment_of(other).await, "refund_due");
+    assert_eq!(world.count("SELECT count(*) FROM payments WHERE paid_as IS NOT NULL").await, 0);
+}
+
+/// A Redis that came back older has accepted the same claim twice: the second order is cancelled as it is stored, and has no
+/// payment to which the money could be brought.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_money_goes_back_where_its_order_was_cancelled_as_it_was_stored() {
+    let world = in_no_hurry().await;
+    let sale = world.paid_sale("hosted", 5, 600, json!({})).await;
+    let order = world.order(&sale, "alice").await;
+    world.end_hold(order).await;
+    let desk = world.payment_desk();
+    hear(&desk, order, &paid(1999)).await.unwrap();
+    world.claim_for_late_money(order, "alice", &sale).await;
+    world.redis_says(&["HDEL", "{p0}:sale:hosted:buyers", "alice"]).await;
+    let second = world.claim_for_late_money(order, "alice", &sale).await;
+    world.drained().await;
+    assert_eq!(world.cancelled_for(second).await, "duplicate");
+    let verdict = hear(&desk, order, &News::Reclaimed(second)).await.unwrap();
+    assert_eq!(verdict.payment, PaymentState::RefundDue);
 }
 
 /// The order that late money has claimed is paid for, and nobody is to be sent to a checkout for it. Who goes there all the
 /// same has paid twice, and somebody is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_for_what_late_money_has_bought_is_an_incident() {
-    let world = World::new().await;
+    let world = in_no_hurry().await;
     let sale = world.paid_sale("hosted", 2, 600, json!({})).await;
     let order = world.order(&sale, "alice").await;
     let desk = world.payment_desk();

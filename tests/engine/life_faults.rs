@@ -6,8 +6,8 @@ use doorbuster::order_id::OrderId;
 use doorbuster::order_life::{Cancellation, LifeError, Outcome};
 use serde_json::json;
 
-use crate::support::World;
 use crate::support::life::{TOLD, cancel, confirm};
+use crate::support::{Block, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_before_redis_is_told_leaves_it_to_the_next() {
@@ -220,4 +220,24 @@ async fn the_units_of_many_orders_come_back_where_postgres_is_slow() {
     world.until("every hold is over", || async { world.count(cancelled).await == i64::from(ORDERS) }).await;
     world.assert_settled(&sale).await;
     assert_eq!(world.stock(&sale, "TEE").await, i64::from(ORDERS));
+}
+
+/// A return is over when its entry is persisted. The next ones do not wait for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_units_of_many_orders_come_back_while_nothing_is_persisted() {
+    const ORDERS: u32 = 700;
+    let world = World::new().await;
+    let sale = world.paid_sale("demo", i64::from(ORDERS), 3600, json!({})).await;
+    world.orders_of(&sale, ORDERS).await;
+    let persisting = Block::writing(&world, "stock_ledger").await;
+    world.db.execute("UPDATE orders SET expires_at = now()", &[]).await.unwrap();
+    world
+        .until("every unit is for sale again", || async {
+            world.stock(&sale, "TEE").await == i64::from(ORDERS)
+        })
+        .await;
+    let open = "SELECT count(*) FROM stock_intents WHERE applied_at IS NULL";
+    assert_eq!(world.count(open).await, i64::from(ORDERS));
+    persisting.release().await;
+    world.assert_settled(&sale).await;
 }

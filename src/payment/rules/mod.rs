@@ -91,6 +91,8 @@ pub struct PaymentFacts {
     pub cost: Option<Sum>,
     /// It was claimed for money that had come late: it is never charged itself, the money is brought to it.
     pub is_made_from_late: bool,
+    /// Money is known to have come for it, its own or such as was brought to it.
+    pub has_money: bool,
     /// The history tells already that the outcome is not known.
     pub is_parked: bool,
     /// No request to charge can still arrive at the gateway: none was sent, or so long ago.
@@ -225,6 +227,9 @@ pub fn task(facts: &PaymentFacts) -> Task {
         }
         PaymentState::Late => Task::Reclaim,
         PaymentState::RefundDue if is_free(facts) => Task::Conclude,
+        // Out of the log of a database that was restored: its money is that of the order before it, which brings it, or has it
+        // back already.
+        PaymentState::RefundDue if is_made_from_late && !facts.has_money => Task::LookUp,
         PaymentState::RefundDue => Task::Refund,
         PaymentState::Paid | PaymentState::Moved | PaymentState::Refunded | PaymentState::Void => {
             Task::Conclude
@@ -290,6 +295,9 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
             note: Some(format!("paid after its hold was over, and {why}: the money goes back")),
             ..stays(facts)
         },
+        (RefundDue, News::NeverHeard) if facts.is_made_from_late && !facts.has_money => {
+            Verdict { payment: Void, again: Again::Never, ..stays(facts) }
+        }
         (RefundDue, News::RefundRefused(_)) => {
             Verdict { alarm: Some(Alarm::RefundRefused), again: Again::Later, ..stays(facts) }
         }

@@ -14,6 +14,7 @@ fn facts(payment: PaymentState, state: OrderState, reason: Option<CancelReason>)
         order: PaidOrder { state, cancel_reason: reason, hold_is_over: false },
         cost: Some(cost()),
         is_made_from_late: false,
+        has_money: false,
         is_parked: false,
         no_charge_on_its_way: false,
     }
@@ -104,6 +105,17 @@ fn an_order_that_costs_nothing_is_confirmed_without_the_gateway() {
     assert_eq!(super::verdict(&cancelled, &News::None).payment, PaymentState::Void);
 }
 
+/// The log of a database that was restored tells that an order was paid back, but not that late money had bought it.
+#[test]
+fn what_late_money_has_bought_is_paid_back_under_the_name_of_the_money() {
+    let cancelled = facts(PaymentState::RefundDue, OrderState::Cancelled, Some(CancelReason::Operator));
+    let moneyless = PaymentFacts { is_made_from_late: true, ..cancelled };
+    assert_eq!(task(&moneyless), Task::LookUp);
+    let verdict = verdict(&moneyless, &News::NeverHeard);
+    assert_eq!((verdict.payment, verdict.again, verdict.alarm), (PaymentState::Void, Again::Never, None));
+    assert_eq!(task(&PaymentFacts { has_money: true, ..moneyless }), Task::Refund);
+}
+
 #[test]
 fn what_contradicts_a_final_word_is_told_and_moves_nothing() {
     let declined = News::Declined("no".into());
@@ -134,6 +146,8 @@ struct Purchase {
     again: Again,
     /// Whose money was brought to it.
     paid_as: Option<usize>,
+    /// Its own money was heard of.
+    was_paid: bool,
     confirms: u32,
     /// What the gateway has decided.
     charge: Option<bool>,
@@ -175,6 +189,7 @@ impl Purchase {
             order: PaidOrder { state: OrderState::Pending, cancel_reason: None, hold_is_over: false },
             again,
             paid_as: None,
+            was_paid: false,
             confirms: 0,
             charge: None,
             refunds: 0,
@@ -225,6 +240,7 @@ impl Model {
         PaymentFacts {
             order: of.order,
             is_made_from_late: at > 0,
+            has_money: of.was_paid || of.paid_as.is_some(),
             no_charge_on_its_way: is_old && !of.on_its_way,
             ..facts(of.payment, of.order.state, of.order.cancel_reason)
         }
@@ -242,6 +258,7 @@ impl Model {
         }
         of.payment = verdict.payment;
         of.again = verdict.again;
+        of.was_paid |= matches!(news, News::Paid { .. });
     }
 
     /// As sql/payment/bring.sql does.
@@ -249,14 +266,17 @@ impl Model {
         use PaymentState::{Awaited, Due, Paid, RefundDue, Unknown, Void};
         let money = self.orders[from].paid_as.unwrap_or(from);
         let to = &mut self.orders[from + 1];
-        if to.paid_as.is_none() && matches!(to.payment, Due | Awaited | Unknown | Void | RefundDue) {
+        if to.paid_as.is_none()
+            && !to.was_paid
+            && matches!(to.payment, Due | Awaited | Unknown | Void | RefundDue)
+        {
             to.payment = if to.payment == RefundDue { RefundDue } else { Paid };
             to.again = Again::Now;
             to.paid_as = Some(money);
         }
         match to.paid_as == Some(money) {
             true => reclaimed(),
-            false => News::NoUnits("the order of its units was paid for itself"),
+            false => News::NoUnits("the order that has claimed its units was paid for itself"),
         }
     }
 
