@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Object, Transaction};
 
-use crate::log::{LogEntry, RawEntry};
+use crate::log::{DecidedEntry, LogEntry, RawEntry};
 use crate::order_id::OrderId;
 use crate::persist::anomaly::{self, Incident};
 use crate::persist::transaction::{self, Entry, Fence, Hold, Run, WriteError, begin_for};
@@ -187,10 +187,15 @@ impl SetApart<'_> {
                 applied.known_orders += u64::from(known);
                 Ok(known)
             }
-            Some(LogEntry::Allotment(_) | LogEntry::Return { .. }) => {
+            Some(
+                LogEntry::Allotment(stock)
+                | LogEntry::Return { stock, .. }
+                | LogEntry::Adjustment(DecidedEntry { stock, .. })
+                | LogEntry::Confirmation { decided: DecidedEntry { stock, .. }, .. },
+            ) => {
                 let rows = ledger::rows_of(tx, partition, id).await?;
                 applied.known_ledger_rows += rows;
-                Ok(rows > 0)
+                Ok(rows > 0 || stock.lines.is_empty() && ledger::has_ended(tx, &stock.cause).await?)
             }
             _ => Ok(false),
         }

@@ -182,6 +182,13 @@ pub(super) async fn rows_of(
     Ok(row.get::<_, i64>(0).unsigned_abs())
 }
 
+/// Whether the entry of this cause was persisted, which leaves no row where it changes no stock.
+pub(super) async fn has_ended(tx: &Transaction<'_>, cause: &str) -> Result<bool, WriteError> {
+    let ended = "SELECT EXISTS (SELECT FROM stock_intents
+                 WHERE cause = $1 AND applied_at IS NOT NULL AND ended_as IS NULL)";
+    Ok(tx.query_one(ended, &[&cause]).await?.get(0))
+}
+
 struct Written {
     new_rows: u64,
     intent_is_known: bool,

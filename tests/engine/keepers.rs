@@ -14,8 +14,10 @@ use doorbuster::partition::Partition;
 use doorbuster::postgres::connect_pool;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use tokio::process::{Child, Command};
 
+use crate::support::payments::{hear, paid};
 use crate::support::{Block, World};
 
 const HOLDER: &str = "FROM pg_locks WHERE locktype = 'advisory' AND classid = 1685024587 AND granted
@@ -226,6 +228,27 @@ async fn a_log_that_was_trimmed_under_us_is_opened_anew() {
     world.drained().await;
     world.assert_balanced(&sale, "TEE").await;
     assert_eq!(world.count("SELECT count(*) FROM incidents").await, 0, "nothing was lost");
+}
+
+/// A worker died between the commit of a confirmation and its settling, and the log was cut: nothing is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_that_was_persisted_is_not_taken_for_lost() {
+    let mut world = World::new().await;
+    let sale = world.paid_sale("demo", 10, 600, json!({})).await;
+    world.drained().await;
+    // Counted from here.
+    world.stop_node().await;
+    world.start_node().await;
+    let order = world.order(&sale, "alice").await;
+    hear(&world.payment_desk(), order, &paid(1999)).await.unwrap();
+    world.no_intents_open().await;
+    world.drained().await;
+    let before = epoch(&world).await;
+    world.redis_says(&["HINCRBY", "{p0}:meta", "settled", "-1"]).await;
+    world.redis_says(&["XTRIM", "{p0}:log", "MAXLEN", "0"]).await;
+    world.until("it is opened anew", || async { epoch(&world).await > before }).await;
+    world.order(&sale, "bob").await;
+    assert_eq!(world.count("SELECT count(*) FROM incidents").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
