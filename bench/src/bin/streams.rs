@@ -5,24 +5,21 @@
 //! own, of the binary beside this one; clients and servers share its machine.
 #![allow(clippy::expect_used, reason = "a bench may end with what went wrong")]
 
+#[path = "../one_node.rs"]
+mod one_node;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use doorbuster::catalogue::{CatalogueStore, NewSale};
-use doorbuster::postgres::connect_pool;
-use doorbuster::servers::{PostgresOptions, PrivatePostgres, PrivateRedis, RedisOptions};
 use hdrhistogram::Histogram;
+use one_node::{OneNode, claim, connect};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-const PATIENCE: Duration = Duration::from_secs(120);
 const STOCK: u64 = 100_000_000;
 const BUYERS: usize = 64;
 /// Between two changes whose way is timed: each has an event of its own.
@@ -37,35 +34,22 @@ const SALES: [&str; 2] = [WATCHED, "unwatched"];
 type Changes = Arc<Mutex<HashMap<u64, Instant>>>;
 type Delays = Arc<Mutex<Histogram<u64>>>;
 
-/// Ends the node with this program.
-struct Node(Child);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::main]
 async fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>().expect("a number"));
     let streams = args.next().unwrap_or(5_000);
     let seconds = Duration::from_secs(args.next().unwrap_or(3));
-    let dir = tempfile::Builder::new()
-        .permissions(std::fs::Permissions::from_mode(0o755))
-        .tempdir()
-        .expect("a temporary directory");
-    let options = RedisOptions { data_dir: dir.path().join("redis"), ..Default::default() };
-    let redis = PrivateRedis::start(options).await.expect("redis");
-    let options = PostgresOptions { data_dir: dir.path().join("postgres"), ..Default::default() };
-    let postgres = PrivatePostgres::start(options).await.expect("postgres");
-    postgres.create_database("bench").await.expect("a database");
-    let url = postgres.url("bench");
-    let (address, node) = start_node(&redis.url(), &url, streams).await;
+    let settings = [
+        ("DOORBUSTER_HTTP_CONNECTIONS_MAX", (2 * streams + 1_000).to_string()),
+        ("DOORBUSTER_EVENT_STREAMS_MAX", streams.to_string()),
+    ];
+    let node = OneNode::start(&settings).await;
+    let address = node.address;
     for sale in SALES {
-        create_sale(&url, sale).await;
+        node.create_sale(sale, STOCK, json!({})).await;
     }
+    // The stock follows the definition within a turn of the keeper.
+    tokio::time::sleep(Duration::from_secs(1)).await;
 
     let before = resident_kb(&node);
     let (changes, delays): (Changes, Delays) = (Arc::default(), Arc::new(Mutex::new(histogram())));
@@ -124,55 +108,6 @@ fn histogram() -> Histogram<u64> {
     Histogram::new(3).expect("three digits are allowed")
 }
 
-async fn start_node(redis: &str, postgres: &str, streams: u64) -> (SocketAddr, Node) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("its address");
-    drop(listener);
-    let program = std::env::current_exe().expect("this program").with_file_name("doorbuster");
-    let node = Command::new(program)
-        .arg("run")
-        .env("DOORBUSTER_LISTEN", address.to_string())
-        .env("DOORBUSTER_REDIS_URL", redis)
-        .env("DOORBUSTER_POSTGRES_URL", postgres)
-        .env("DOORBUSTER_TRUSTED_BUYER_HEADER", "x-buyer-id")
-        .env("DOORBUSTER_LOG_FILTER", "warn")
-        .env("DOORBUSTER_ATTEMPTS_PER_SECOND", "0")
-        .env("DOORBUSTER_HTTP_CONNECTIONS_MAX", (2 * streams + 1_000).to_string())
-        .env("DOORBUSTER_EVENT_STREAMS_MAX", streams.to_string())
-        .spawn()
-        .expect("build doorbuster first, in the same profile");
-    let node = Node(node);
-    let end = Instant::now() + PATIENCE;
-    while !is_ready(address).await {
-        assert!(Instant::now() < end, "the node does not get ready");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    (address, node)
-}
-
-async fn is_ready(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect(address).await else { return false };
-    let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
-    let mut answer = String::new();
-    stream.write_all(request).await.is_ok()
-        && stream.read_to_string(&mut answer).await.is_ok()
-        && answer.starts_with("HTTP/1.1 200")
-}
-
-async fn create_sale(url: &str, sale: &str) {
-    let store = CatalogueStore::new(connect_pool(url, 2, PATIENCE).expect("a pool"), PATIENCE);
-    let sale = NewSale::read(&json!({
-        "id": sale, "name": sale, "opens_at": "2020-01-01T00:00:00Z", "closes_at": "2100-01-01T00:00:00Z",
-        "items": [{ "sku": "TEE", "stock": STOCK }],
-        "products": [{ "sku": "TEE", "name": "Tee", "price": 1999, "currency": "EUR" }],
-    }))
-    .expect("a definition");
-    let created = store.create_sale(&sale, "bench").await.expect("a sale");
-    assert!(store.wait_published(&sale.id, created.version(), PATIENCE).await.applied, "not published");
-    // The stock follows the definition within a turn of the keeper.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-}
-
 fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
     of[of.len() / 2]
@@ -197,26 +132,6 @@ async fn accepted_in(address: SocketAddr, sale: &'static str, time: Duration, wh
         accepted += buyer.await.expect("no panic");
     }
     accepted as f64 / time.as_secs_f64()
-}
-
-async fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).await.expect("a connection");
-    stream.set_nodelay(true).expect("an option");
-    stream
-}
-
-async fn claim(stream: &mut TcpStream, sale: &str, buyer: &str) -> bool {
-    let body = r#"{"items":[{"sku":"TEE","quantity":1}]}"#;
-    let request = format!(
-        "POST /v1/sales/{sale}/orders HTTP/1.1\r\nHost: x\r\nX-Buyer-Id: {buyer}\r\nIdempotency-Key: k\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).await.expect("sent");
-    let mut answer = [0; 2048];
-    // An answer is small, and one write of the node.
-    let read = stream.read(&mut answer).await.expect("an answer");
-    answer[..read].starts_with(b"HTTP/1.1 202")
 }
 
 /// Opens a stream and waits for its first event; a task reads on.
@@ -285,16 +200,16 @@ async fn units_left(address: SocketAddr) -> u64 {
     left.split([',', '}']).next().expect("a number").parse().expect("a number")
 }
 
-fn resident_kb(node: &Node) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", node.0.id())).expect("its status");
+fn resident_kb(node: &OneNode) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.process.id())).expect("its status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// What the node has spent (man 5 proc_pid_stat): a tick is 10 ms wherever Linux runs.
-fn processor_time(node: &Node) -> Duration {
+fn processor_time(node: &OneNode) -> Duration {
     const TICK: Duration = Duration::from_millis(10);
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.0.id())).expect("its accounts");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", node.process.id())).expect("its accounts");
     // The name before it may hold anything but ") ".
     let fields = stat.rsplit_once(") ").expect("a name").1.split(' ');
     let ticks: u32 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("a number")).sum();
