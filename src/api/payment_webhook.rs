@@ -87,21 +87,28 @@ pub(super) async fn take(api: &Api, headers: &HeaderMap, body: Incoming) -> Resu
             inbox.metrics.webhook_refused();
             Err(Problem::new(ProblemKind::Conflict).with_detail(PaymentError::Replayed.to_string()))
         }
-        Err(PaymentError::None(_)) if age_s(order) > STORED_WITHIN_S => Err(ProblemKind::NotFound.into()),
-        Err(PaymentError::None(_)) => {
-            if matches!(news, News::Paid { .. }) && age_s(order) > REPORTED_AFTER_S {
-                let told = inbox.desk.report_unknown(order, &news).await;
-                told.unwrap_or_else(
-                    |error| tracing::warn!(%order, %error, "money without an order is not reported"),
-                );
-            }
-            Err(Problem::new(ProblemKind::NotStoredYet).with_retry_after(NOT_STORED_RETRY))
-        }
+        Err(PaymentError::None(_)) => Err(not_stored(inbox, order, &news).await),
         Err(error) => {
             tracing::warn!(%order, %error, "a webhook of the gateway is not taken now");
             Err(ProblemKind::Unavailable.into())
         }
     }
+}
+
+/// The answer for an order that is not stored. Somebody is told of its money before the gateway is told to stop.
+async fn not_stored(inbox: &PaymentInbox, order: OrderId, news: &News) -> Problem {
+    let age = age_s(order);
+    if matches!(news, News::Paid { .. })
+        && age > REPORTED_AFTER_S
+        && let Err(error) = inbox.desk.report_unknown(order, news).await
+    {
+        tracing::warn!(%order, %error, "money without an order is not reported now");
+        return ProblemKind::Unavailable.into();
+    }
+    if age > STORED_WITHIN_S {
+        return ProblemKind::NotFound.into();
+    }
+    Problem::new(ProblemKind::NotStoredYet).with_retry_after(NOT_STORED_RETRY)
 }
 
 fn age_s(order: OrderId) -> i64 {

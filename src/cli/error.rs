@@ -12,7 +12,7 @@ use crate::keeper::OpenError;
 use crate::node::NodeError;
 use crate::order_life::LifeError;
 use crate::partition::Partition;
-use crate::payment::SandboxError;
+use crate::payment::{PaymentError, SandboxError};
 use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::reconcile::ReconcileError;
 use crate::redis::RedisError;
@@ -77,6 +77,9 @@ pub enum CliError {
     /// An order did not move, or cannot be shown.
     #[error(transparent)]
     Order(Box<LifeError>),
+    /// A payment did not move.
+    #[error(transparent)]
+    Payment(Box<PaymentError>),
     /// A webhook command was not done.
     #[error(transparent)]
     Webhook(#[from] WebhookError),

@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(crate) use self::parts::keeper_options;
 use self::parts::{Parts, decider, http_limits};
+pub(crate) use self::payments::payment_desk;
 use crate::admin::{self, AdminDoor, AdminState};
 use crate::api::{self, Api, ApiOptions, AttemptLimits, BuyerIdentity};
 use crate::claim::IntakeLimits;

@@ -6,16 +6,31 @@ use std::time::Duration;
 use super::parts::{Parts, decider};
 use super::{Node, NodeError};
 use crate::api::PaymentInbox;
+use crate::config::Settings;
 use crate::payment::{
     Gateway, HttpGateway, HttpGatewayOptions, NoGateway, PaymentDesk, PaymentOptions, PaymentTimes,
     PaymentWorker,
 };
+use crate::postgres::PgPool;
 use crate::redis::Redis;
 use crate::supervise::supervise;
 use crate::webhooks::WebhookSecret;
 
 /// How long a payment worker may work on a payment before another takes it, besides what the gateway may take.
 const PAYMENT_LEASE: Duration = Duration::from_secs(20);
+
+/// The door to payments, as the settings say.
+pub(crate) fn payment_desk(settings: &Settings, pool: PgPool) -> PaymentDesk {
+    let attempts = settings.gateway_attempts;
+    let pauses = settings.gateway_retry_ms.duration() * (1 << attempts);
+    let times = PaymentTimes {
+        lease: PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses,
+        pause_min: settings.payment_retry_ms.duration(),
+        charge_lasts: settings.payment_give_up_s.duration(),
+        recheck: settings.payment_recheck_s.duration(),
+    };
+    PaymentDesk::new(pool, settings.postgres_timeout_ms.duration(), times)
+}
 
 impl Node {
     pub(super) fn start_payments(&mut self, parts: &Parts<'_>) -> Result<(), NodeError> {
@@ -61,17 +76,7 @@ impl Node {
 
 impl Parts<'_> {
     fn payment_desk(&self) -> PaymentDesk {
-        let settings = self.settings;
-        let timeout = settings.postgres_timeout_ms.duration();
-        let attempts = settings.gateway_attempts;
-        let pauses = settings.gateway_retry_ms.duration() * (1 << attempts);
-        let times = PaymentTimes {
-            lease: PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses,
-            pause_min: settings.payment_retry_ms.duration(),
-            charge_lasts: settings.payment_give_up_s.duration(),
-            recheck: settings.payment_recheck_s.duration(),
-        };
-        PaymentDesk::new(self.pool.clone(), timeout, times)
+        payment_desk(self.settings, self.pool.clone())
     }
 
     pub(super) fn payment_inbox(&self) -> Result<Option<PaymentInbox>, NodeError> {

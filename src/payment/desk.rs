@@ -50,8 +50,8 @@ const UNREADABLE_PAUSE: Duration = Duration::from_secs(60);
 /// The door to payments. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct PaymentDesk {
-    pool: PgPool,
-    limit: Duration,
+    pub(super) pool: PgPool,
+    pub(super) limit: Duration,
     times: PaymentTimes,
 }
 
@@ -192,22 +192,7 @@ impl PaymentDesk {
         actor: &str,
         is_webhook: bool,
     ) -> Result<Verdict, PaymentError> {
-        let id = order.to_uuid();
-        // The order first, as whoever cancels it does.
-        let lock_order = tx.prepare_cached(LOCK_ORDER).await?;
-        if tx.execute(&lock_order, &[&id]).await? == 0 {
-            return Err(PaymentError::None(order));
-        }
-        for statement in [ENSURE, LOCK_PAYMENT] {
-            let statement = tx.prepare_cached(statement).await?;
-            tx.execute(&statement, &[&id]).await?;
-        }
-        let facts = tx.prepare_cached(FACTS).await?;
-        let row = tx.query_opt(&facts, &[&vec![id], &self.times.charge_lasts.as_secs_f64()]).await?;
-        let record = PaymentRecord::read(&row.ok_or(PaymentError::None(order))?)?;
-        if !record.is_drained {
-            return Err(LifeError::NotDrained(order.partition()).into());
-        }
+        let record = self.hold(tx, order).await?;
         let changed = match news {
             News::Reclaimed(other) if record.facts.payment == PaymentState::Late => {
                 Some(bring(tx, order, *other).await?)
@@ -224,23 +209,60 @@ impl PaymentDesk {
             // Nothing new; somebody may be at work on it, by a lease that is not to be cut short.
             return Ok(verdict);
         }
+        self.follow(tx, &record, news, &verdict, actor).await?;
+        Ok(verdict)
+    }
+
+    /// The payment of `order`, which nobody else moves until this transaction ends.
+    pub(super) async fn hold(
+        &self,
+        tx: &Transaction<'_>,
+        order: OrderId,
+    ) -> Result<PaymentRecord, PaymentError> {
+        let id = order.to_uuid();
+        // The order first, as whoever cancels it does.
+        let lock_order = tx.prepare_cached(LOCK_ORDER).await?;
+        if tx.execute(&lock_order, &[&id]).await? == 0 {
+            return Err(PaymentError::None(order));
+        }
+        for statement in [ENSURE, LOCK_PAYMENT] {
+            let statement = tx.prepare_cached(statement).await?;
+            tx.execute(&statement, &[&id]).await?;
+        }
+        let facts = tx.prepare_cached(FACTS).await?;
+        let row = tx.query_opt(&facts, &[&vec![id], &self.times.charge_lasts.as_secs_f64()]).await?;
+        let record = PaymentRecord::read(&row.ok_or(PaymentError::None(order))?)?;
+        if !record.is_drained {
+            return Err(LifeError::NotDrained(order.partition()).into());
+        }
+        Ok(record)
+    }
+
+    /// Writes a verdict, and takes its step.
+    pub(super) async fn follow(
+        &self,
+        tx: &Transaction<'_>,
+        record: &PaymentRecord,
+        news: &News,
+        verdict: &Verdict,
+        actor: &str,
+    ) -> Result<(), PaymentError> {
         let words = verdict.note.as_deref();
         match (verdict.step, words) {
             (Some(step), words) => {
                 let told = Told { actor, reason: words.unwrap_or("payment") };
-                step_in(tx, order, OrderOf::Anyone, step, told).await?;
+                step_in(tx, record.order, OrderOf::Anyone, step, told).await?;
             }
             (None, Some(words)) => {
                 let note = tx.prepare_cached(NOTE).await?;
-                tx.execute(&note, &[&id, &actor, &words]).await?;
+                tx.execute(&note, &[&record.order.to_uuid(), &actor, &words]).await?;
             }
             (None, None) => {}
         }
         if let Some(alarm) = verdict.alarm {
-            raise(tx, alarm, order, news).await?;
+            raise(tx, alarm, record.order, news).await?;
         }
-        self.write(tx, &record, news, &verdict).await?;
-        Ok(verdict)
+        self.write(tx, record, news, verdict).await
     }
 
     async fn write(
@@ -263,7 +285,9 @@ impl PaymentDesk {
             _ => (None, None),
         };
         let (amount, currency) = (sum.map(|sum| sum.amount), sum.map(|sum| sum.currency.as_str()));
+        // Of what is over it does not matter what failed beside it.
         let error: Option<String> = match news {
+            _ if pause.is_none() => None,
             News::NoAnswer(why) | News::NotAsked(why) | News::RefundRefused(why) => {
                 Some(why.chars().filter(|c| *c != '\0').take(ERROR_CHARACTERS).collect())
             }

@@ -4,6 +4,7 @@
 //! with the step of the order; [`PaymentWorker`] asks the gateway. Postgres says what is to be paid for (`payments`, written
 //! with the order); the payments stream of Redis only tells sooner.
 
+mod by_hand;
 mod desk;
 mod error;
 mod gateway;
@@ -18,6 +19,7 @@ mod rules;
 mod sandbox;
 mod worker;
 
+pub use by_hand::ByHand;
 pub use desk::{PaymentDesk, PaymentTimes, WebhookName};
 pub use error::PaymentError;
 pub use gateway::{Charge, ChargeState, Gateway, GatewayError};

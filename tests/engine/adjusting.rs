@@ -165,6 +165,40 @@ async fn an_older_postgres_learns_of_changes_and_who_made_them_from_the_log() {
     world.assert_balanced(&sale, "TEE").await;
 }
 
+/// The key that the command has drawn and told.
+fn key_told(output: &std::process::Output) -> String {
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let (_, rest) = told.split_once("repeat this with --key ").unwrap_or_else(|| panic!("no key: {told}"));
+    rest.split(',').next().unwrap().to_owned()
+}
+
+/// Postgres does not answer in time: what was asked may have been done, and the operator asks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_without_an_answer_can_be_repeated_under_the_key_that_was_told() {
+    let world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    let command = async |more: &[&str]| {
+        let servers = ["--postgres-url", &world.postgres_url, "--redis-url", &world.redis.url()];
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_doorbuster"));
+        command
+            .args(["sale", "adjust", "demo", "TEE", "+5", "--reason", "more came"])
+            .args(more)
+            .args(servers);
+        command.output().await.unwrap()
+    };
+    let block = Block::writing(&world, "stock_intents").await;
+    let unanswered = command(&["--postgres-timeout-ms", "500"]).await;
+    assert_eq!(unanswered.status.code(), Some(1), "{unanswered:?}");
+    let key = key_told(&unanswered);
+    block.release().await;
+    for _ in 0..2 {
+        let repeated = command(&["--key", &key]).await;
+        assert!(repeated.status.success(), "{repeated:?}");
+        world.no_intents_open().await;
+        assert_eq!((allotted(&world).await, world.stock(&sale, "TEE").await), (15, 15));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_says_what_it_did() {
     let world = World::new().await;
@@ -180,6 +214,8 @@ async fn the_command_says_what_it_did() {
     let less = command(&["-2", "--reason", "broken", "--json"]).await;
     let answer: Value = serde_json::from_slice(&less.stdout).unwrap();
     assert_eq!(answer["adjusted"], json!({ "applied": -2, "refused": 0, "pending": 0 }));
+    assert!(!String::from_utf8_lossy(&more.stderr).contains("--key"), "it was given: {more:?}");
+    assert_eq!(key_told(&less), answer["key"].as_str().unwrap());
     for wrong in [["0", "--reason", "x"], ["x", "--reason", "x"], ["+1", "--reason", ""]] {
         assert_eq!(command(&wrong).await.status.code(), Some(2), "{wrong:?}");
     }

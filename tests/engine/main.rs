@@ -23,6 +23,7 @@ mod persisting;
 mod reading;
 mod rebuilding;
 mod reconciling;
+mod refunding;
 mod replaying;
 mod replicas;
 mod restoring;

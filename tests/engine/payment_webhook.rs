@@ -79,8 +79,19 @@ async fn a_signed_webhook_confirms_once_and_no_other_does() {
     let unknown = id_of_nobody(order, now as u64 * 1000);
     let early = sender.send("m-5", now, &paid_event(unknown)).await;
     assert_eq!((early.problem(), early.retry_after().is_some()), ((409, "not-stored-yet"), true));
+    assert_eq!(world.incidents("paid_without_order").await, 0, "it may be on its way");
+    let minutes_old = id_of_nobody(order, (now as u64 - 600) * 1000);
+    let missing = sender.send("m-9", now, &paid_event(minutes_old)).await;
+    assert_eq!(missing.problem(), (409, "not-stored-yet"));
+    assert_eq!(world.incidents("paid_without_order").await, 1);
     let old = id_of_nobody(order, 1_700_000_000_000);
-    assert_eq!(sender.send("m-6", now, &paid_event(old)).await.status, 404);
+    for id in ["m-6", "m-10"] {
+        assert_eq!(sender.send(id, now, &paid_event(old)).await.problem(), (404, "not-found"));
+        assert_eq!(world.incidents("paid_without_order").await, 2, "{id}");
+    }
+    let declined = id_of_nobody(order, 1_700_000_000_001);
+    assert_eq!(sender.send("m-11", now, &declined_event(declined)).await.status, 404);
+    assert_eq!(world.incidents("paid_without_order").await, 2, "no money was taken");
     assert_eq!(
         sender.send("m-7", now, r#"{"type":"payment.created","data":{"order_id":""}}"#).await.status,
         400

@@ -5,6 +5,7 @@ mod binary;
 mod dead;
 mod garbage;
 mod log;
+mod payment;
 mod rebuild;
 mod status;
 // Of what the engine's tests use, these need a part.

@@ -1,6 +1,6 @@
 //! `doorbuster sale adjust`
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ pub(super) async fn run(
         sale: args.id,
         sku: args.sku,
         delta: args.delta,
-        key: args.key.unwrap_or_else(AdjustmentKey::random),
+        key: args.key.unwrap_or_else(drawn_key),
         actor: if by.is_empty() { "cli".to_owned() } else { format!("cli: {by}") },
         reason: args.reason,
     };
@@ -40,4 +40,15 @@ pub(super) async fn run(
         0 => Ok(()),
         refused => Err(CatalogueCliError::Sold { units: refused.abs() }),
     }
+}
+
+/// A key for this call, told before anything is asked: whoever gets no answer needs it.
+fn drawn_key() -> AdjustmentKey {
+    let key = AdjustmentKey::random();
+    // Nothing is left to do where the terminal is gone.
+    let _ = writeln!(
+        io::stderr(),
+        "key {key}: if no answer comes, repeat this with --key {key}, which changes it once"
+    );
+    key
 }

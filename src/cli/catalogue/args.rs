@@ -79,7 +79,7 @@ pub struct AdjustArgs {
     /// Why; kept with the change
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub reason: String,
-    /// The same key again changes nothing; without one each call is a new change
+    /// The same key again changes nothing; without one a new key is drawn, and told on stderr
     #[arg(long)]
     pub key: Option<AdjustmentKey>,
     /// Who you are

@@ -1,5 +1,7 @@
 //! `doorbuster payment …`
 
+mod refunded;
+
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
@@ -8,6 +10,7 @@ use serde_json::json;
 
 use super::CliError;
 use super::json::write_json;
+use super::login_name::By;
 use super::runtime::block_on;
 use super::servers::Servers;
 use super::tables::{number, table, text};
@@ -23,6 +26,11 @@ pub(super) enum PaymentCommand {
     List(ListArgs),
     /// Look at payments again at once, instead of after their pause
     Retry(RetryArgs),
+    /// Record that money which is due to a buyer (refund_due) went back by hand: the gateway is not asked for it any more
+    #[command(
+        after_help = "Exit codes: 0 all went back, now or before; 1 failed, or no money is due for some"
+    )]
+    Refunded(RefundedArgs),
 }
 
 #[derive(Debug, Args)]
@@ -51,6 +59,24 @@ pub(super) struct RetryArgs {
     json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct RefundedArgs {
+    /// Whose money went back
+    #[arg(required = true, value_name = "ORDER")]
+    orders: Vec<OrderId>,
+    /// How, and why by hand; kept with the order
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    reason: String,
+    #[command(flatten)]
+    by: By,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// Write JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
 impl PaymentCommand {
     pub(super) fn run(self, settings: &Settings) -> Result<(), CliError> {
         telemetry::init(settings)?;
@@ -59,6 +85,7 @@ impl PaymentCommand {
             match self {
                 Self::List(args) => run_list(&servers, &args).await,
                 Self::Retry(args) => run_retry(&servers, &args).await,
+                Self::Refunded(args) => refunded::run(&servers, settings, &args).await,
             }
         })?
     }
