@@ -68,7 +68,7 @@ PARTITIONED = api_killed keeper_killed redis_killed postgres_killed flushall log
 	cancel_storm_keeper_frozen expiry_storm_redis_killed
 
 # Further crash points of payments, and further faults while money comes late: `make chaos` comes to them.
-LONG = payment_worker_frozen crash_payment_before_conclude crash_payment_after_conclude \
+LONG = payment_worker_frozen crash_payment_before_conclude crash_payment_after_conclude crash_payment_before_brought \
 	late_payments_redis_killed late_payments_postgres_killed late_payments_worker_killed
 
 chaos-short: deps chaos-deps ## the same, most faults once; some of them with two partitions

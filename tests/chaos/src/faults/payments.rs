@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::crash_point::{AFTER_RECLAIM, PAYMENT_POINTS};
+use super::crash_point::{AFTER_RECLAIM, BEFORE_BROUGHT, PAYMENT_POINTS};
 use super::gateway::{Ailment, GatewayFault};
 use super::within::Within;
 use super::{CrashPoint, NodeFrozen, NodeKilled, Server, ServerFault, Treatment, WhichNode};
@@ -63,6 +63,7 @@ pub(super) fn payments() -> Vec<Box<dyn Fault>> {
     let killed = |server| Within::new(ServerFault::new(server, Treatment::Killed));
     let late = [
         ("crash_payment_after_reclaim", Within::new(CrashPoint::new(AFTER_RECLAIM))),
+        ("crash_payment_before_brought", Within::new(CrashPoint::new(BEFORE_BROUGHT))),
         ("late_payments", Within::default()),
         ("late_payments_redis_killed", killed(Server::Redis)),
         ("late_payments_postgres_killed", killed(Server::Postgres)),
