@@ -49,6 +49,9 @@ pub(super) struct GatewaySandboxCommand {
     /// Share of the charges that are answered as declined, and are paid: a look-up and the webhook say so
     #[arg(long, value_name = "RATE", default_value_t = 0.0)]
     lie_rate: f64,
+    /// Share of the charges whose webhook gets lost on its way
+    #[arg(long, value_name = "RATE", default_value_t = 0.0)]
+    lost_webhook_rate: f64,
     /// Pause before each answer, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 0)]
     delay_ms: u64,
@@ -99,6 +102,7 @@ impl GatewaySandboxCommand {
                 unknown_rate: self.unknown_rate,
                 undecided_rate: self.undecided_rate,
                 lie_rate: self.lie_rate,
+                lost_webhook_rate: self.lost_webhook_rate,
                 delay_ms: self.delay_ms,
                 settle_ms: self.settle_ms,
             },

@@ -189,6 +189,7 @@ impl<G: Gateway> PaymentWorker<G> {
             Ok(verdict) => {
                 self.metrics.moved(verdict.payment);
                 if let (News::Reclaimed(other), PaymentState::Moved) = (&news, verdict.payment) {
+                    crash_point!("payment_before_brought");
                     self.conclude_brought(*other).await;
                 }
                 if verdict.again == Again::Now {

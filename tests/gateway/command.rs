@@ -75,6 +75,7 @@ async fn its_flags_are_its_rates() {
         "--unknown-rate=0.3",
         "--undecided-rate=0.4",
         "--lie-rate=0.5",
+        "--lost-webhook-rate=0.6",
         "--delay-ms=6",
         "--settle-ms=7",
         "--seed=8",
@@ -87,7 +88,7 @@ async fn its_flags_are_its_rates() {
         rates,
         serde_json::json!({
             "decline_rate": 0.1, "error_rate": 0.2, "unknown_rate": 0.3, "undecided_rate": 0.4, "lie_rate": 0.5,
-            "delay_ms": 6, "settle_ms": 7,
+            "lost_webhook_rate": 0.6, "delay_ms": 6, "settle_ms": 7,
         })
     );
     assert!(!block.contains("a-token-of-the-gateway"), "{block}");

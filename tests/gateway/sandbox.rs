@@ -25,7 +25,7 @@ async fn rates_are_read_and_changed_while_it_runs() {
         json(&read),
         object!({
             "decline_rate": 1.0, "error_rate": 0.0, "unknown_rate": 0.0, "undecided_rate": 0.0, "lie_rate": 0.0,
-            "delay_ms": 0, "settle_ms": 2000,
+            "lost_webhook_rate": 0.0, "delay_ms": 0, "settle_ms": 2000,
         })
     );
 }

@@ -80,6 +80,22 @@ async fn it_is_told_again_under_the_same_id_until_it_is_taken() {
     );
 }
 
+/// Whoever is not told finds it when he asks.
+#[tokio::test]
+async fn what_gets_lost_on_its_way_is_not_sent_again() {
+    let receiver = Receiver::start([]).await;
+    let sandbox = telling(&receiver, Rates { lost_webhook_rate: 1.0, ..Rates::default() }).await;
+    let (shop, lost) = (Shop::at(&sandbox.url()), order(1));
+    shop.gateway.charge(&charge_of(lost)).await.unwrap();
+    until("it is lost", || sandbox.charges()[0].is_told).await;
+    sandbox.set_rates(Rates::default()).unwrap();
+    shop.gateway.charge(&charge_of(order(2))).await.unwrap();
+    until("the next one is told", || sandbox.charges().iter().all(|charge| charge.is_told)).await;
+    let told = receiver.received();
+    assert!(told.len() == 1 && told[0].event()["data"]["order_id"] == order(2).to_string());
+    assert!(matches!(shop.gateway.look_up(lost).await, Ok(Some(ChargeState::Paid { .. }))));
+}
+
 #[tokio::test]
 async fn a_buyer_who_pays_elsewhere_is_told_of_by_webhook() {
     let receiver = Receiver::start([]).await;

@@ -10,6 +10,7 @@ pub(super) enum Draw {
     Unknown,
     Undecided,
     Lie,
+    LostWebhook,
 }
 
 /// Whether it happens to an order, the `number`th time that it might, at this rate. Who raises a rate makes it happen to

@@ -28,7 +28,7 @@ pub struct SandboxCharge {
     pub times_charged: u32,
     /// How often it was paid back.
     pub times_refunded: u32,
-    /// The webhook was told of the outcome.
+    /// The webhook was told of the outcome, or was sent and got lost.
     pub is_told: bool,
 }
 

@@ -209,7 +209,9 @@ impl Desk {
 
     async fn tell(self: Arc<Self>, charge: SandboxCharge) {
         let Some(post) = self.post.get() else { return };
-        if !post.tell(&charge).await {
+        let rate = self.rates().lost_webhook_rate;
+        let is_lost = self.draws(Draw::LostWebhook, rate, &charge.order_id, 0);
+        if !is_lost && !post.tell(&charge).await {
             return;
         }
         let mut charges = lock(&self.charges);

@@ -21,6 +21,8 @@ pub struct Rates {
     pub undecided_rate: f64,
     /// Charges that are answered as declined, and are paid: a look-up and the webhook say so.
     pub lie_rate: f64,
+    /// Charges whose webhook gets lost on its way, and is not sent again.
+    pub lost_webhook_rate: f64,
     /// Pause before each answer, in milliseconds; what was asked is done before it.
     pub delay_ms: u64,
     /// How long undecided charges stay so, in milliseconds.
@@ -46,6 +48,7 @@ impl Default for Rates {
             unknown_rate: 0.0,
             undecided_rate: 0.0,
             lie_rate: 0.0,
+            lost_webhook_rate: 0.0,
             delay_ms: 0,
             settle_ms: 2_000,
         }
@@ -64,6 +67,7 @@ impl Rates {
             ("unknown_rate", self.unknown_rate),
             ("undecided_rate", self.undecided_rate),
             ("lie_rate", self.lie_rate),
+            ("lost_webhook_rate", self.lost_webhook_rate),
         ];
         let times = [("delay_ms", self.delay_ms), ("settle_ms", self.settle_ms)];
         if let Some((name, _)) = shares.iter().find(|(_, share)| !(0.0..=1.0).contains(share)) {

@@ -25,10 +25,13 @@ pub const PARTITION_EMPTY: &str = "partition-empty";
 /// By what such an answer is known.
 const EMPTY_PARTITION: &str = "partition has too few units left while another has some";
 
+/// Sends requests.
+pub(crate) type Http = HyperClient<HttpConnector, Full<Bytes>>;
+
 /// Sends claims, and writes down what became of them.
 #[derive(Clone)]
 pub struct Client {
-    http: HyperClient<HttpConnector, Full<Bytes>>,
+    http: Http,
     apis: Arc<[SocketAddr]>,
     admins: Arc<[SocketAddr]>,
     history: Arc<HistoryFile>,
@@ -138,7 +141,7 @@ pub async fn is_ready(api: SocketAddr) -> bool {
 }
 
 /// Never sends a request twice by itself: what is sent is what is written down.
-pub(crate) fn http() -> HyperClient<HttpConnector, Full<Bytes>> {
+pub(crate) fn http() -> Http {
     HyperClient::builder(TokioExecutor::new()).retry_canceled_requests(false).build_http()
 }
 

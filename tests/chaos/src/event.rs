@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::deployment::Deployment;
 use crate::fault::{Evidence, Fault, Scene};
 use crate::findings::Findings;
+use crate::gateway::Gateway;
 use crate::history::{History, HistoryFile, Outcome};
 use crate::inspection::{OversoldWatch, deadlocks, drained_by, read_at_rest};
 use crate::stored::Injected;
@@ -81,7 +82,8 @@ pub async fn run(
     let history = Arc::new(history);
     let client = Client::new(deployment, history.clone());
     let watch = OversoldWatch::start(deployment.postgres_url(), sale.to_owned());
-    let traffic = Traffic::start(&client, sale, occasion, &mut random);
+    let elsewhere = deployment.gateway.as_ref().filter(|_| occasion.has_checkout()).map(Gateway::checkout);
+    let traffic = Traffic::start(&client, elsewhere, sale, occasion, &mut random);
 
     sleep_ms(random.u64(WARM_UP_MS)).await;
     let broken_at = history.now_us();

@@ -10,11 +10,13 @@ use doorbuster::payment::{Rates, SandboxCharge};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use serde::Deserialize;
+use serde_json::json;
 
 use crate::ChaosError;
-use crate::client;
+use crate::client::{self, Http};
 use crate::deployment::{PATIENCE, local_address};
 use crate::node_process::{NodeOptions, NodeProcess, Role};
+use crate::occasion::CURRENCY;
 
 const TOKEN: &str = "no-secret-of-a-chaos-gateway";
 /// Signs its webhooks.
@@ -29,6 +31,25 @@ pub struct Gateway {
     pub process: NodeProcess,
     address: SocketAddr,
     rates: Rates,
+}
+
+/// Where buyers pay elsewhere: the gateway's hosted checkout.
+#[derive(Clone)]
+pub struct Checkout {
+    address: SocketAddr,
+    http: Http,
+}
+
+impl Checkout {
+    /// Pays for an order, once.
+    ///
+    /// # Errors
+    /// [`ChaosError::Gateway`] where it was not said what became of it.
+    pub async fn pay(&self, order: &str, amount: i64) -> Result<(), ChaosError> {
+        let body = json!({ "amount": amount, "currency": CURRENCY }).to_string();
+        let path = format!("/v1/checkout/{order}");
+        ask(&self.http, self.address, Method::POST, &path, body.into()).await.map(drop)
+    }
 }
 
 #[derive(Deserialize)]
@@ -112,23 +133,36 @@ impl Gateway {
         Ok(books.charges)
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ChaosError> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://{}{path}", self.address))
-            .header("authorization", format!("Bearer {TOKEN}"))
-            .body(Full::new(body))
-            .map_err(failed)?;
-        let answer = async {
-            let response = client::http().request(request).await.map_err(failed)?;
-            let status = response.status();
-            let body = response.into_body().collect().await.map_err(failed)?.to_bytes();
-            if status.is_success() { Ok(body) } else { Err(failed(status)) }
-        };
-        tokio::time::timeout(ANSWER_TIMEOUT, answer)
-            .await
-            .unwrap_or_else(|_| Err(failed("no answer in time")))
+    /// Where buyers pay elsewhere.
+    pub fn checkout(&self) -> Checkout {
+        Checkout { address: self.address, http: client::http() }
     }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ChaosError> {
+        ask(&client::http(), self.address, method, path, body).await
+    }
+}
+
+async fn ask(
+    http: &Http,
+    address: SocketAddr,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Bytes, ChaosError> {
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://{address}{path}"))
+        .header("authorization", format!("Bearer {TOKEN}"))
+        .body(Full::new(body))
+        .map_err(failed)?;
+    let answer = async {
+        let response = http.request(request).await.map_err(failed)?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(failed)?.to_bytes();
+        if status.is_success() { Ok(body) } else { Err(failed(status)) }
+    };
+    tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or_else(|_| Err(failed("no answer in time")))
 }
 
 fn failed(why: impl ToString) -> ChaosError {

@@ -22,7 +22,13 @@ pub enum Occasion {
     PaidSale,
     /// The same, but most money comes after the hold is over.
     LatePayments,
+    /// Buyers pay at the gateway's hosted checkout: in time, too late, twice or not at all. They and operators cancel.
+    Checkouts,
 }
+
+/// What a unit of anything costs (minor units).
+pub(crate) const PRICE: i64 = 100;
+pub(crate) const CURRENCY: &str = "EUR";
 
 /// How long an order of an expiry storm waits (s): the shortest there is, so that most end while something is broken.
 const SHORT_HOLD_S: u32 = 1;
@@ -38,11 +44,18 @@ const LONG_HOLD_S: u32 = 3600;
 const STORM_STOCK: i64 = 12;
 /// And where money comes late: somebody else has them by then.
 const LATE_STOCK: i64 = 3;
+/// Where most of it does not: of so many some are surely paid for too late before all are bought.
+const CHECKOUT_STOCK: i64 = 24;
 
 impl Occasion {
     /// Whether buyers and operators cancel.
     pub fn has_cancels(self) -> bool {
-        matches!(self, Self::CancelStorm | Self::PaidSale | Self::LatePayments)
+        matches!(self, Self::CancelStorm | Self::PaidSale | Self::LatePayments | Self::Checkouts)
+    }
+
+    /// Whether buyers pay elsewhere.
+    pub fn has_checkout(self) -> bool {
+        self == Self::Checkouts
     }
 
     /// What is for sale: in a storm the scarce item is so scarce that its units are sold again and again.
@@ -51,6 +64,7 @@ impl Occasion {
         match self {
             Self::Ordinary => {}
             Self::LatePayments => items[0].1 = LATE_STOCK,
+            Self::Checkouts => items[0].1 = CHECKOUT_STOCK,
             Self::CancelStorm | Self::ExpiryStorm | Self::PaidSale => items[0].1 = STORM_STOCK,
         }
         items
@@ -64,8 +78,9 @@ impl Occasion {
             Self::CancelStorm if random.bool() => json!({ "buyer_cancel": "until_close" }),
             Self::CancelStorm => json!({ "payment": "checkout", "hold_s": LONG_HOLD_S }),
             Self::ExpiryStorm => json!({ "payment": "checkout", "hold_s": SHORT_HOLD_S }),
-            Self::PaidSale => paid(PAID_HOLD_S),
-            Self::LatePayments => paid(SHORT_HOLD_S),
+            Self::PaidSale => paid("gateway", PAID_HOLD_S),
+            Self::LatePayments => paid("gateway", SHORT_HOLD_S),
+            Self::Checkouts => paid("checkout", SHORT_HOLD_S),
         }
     }
 
@@ -78,13 +93,14 @@ impl Occasion {
                 settle_ms: LATE_SETTLE_MS,
                 ..Rates::default()
             },
+            Self::Checkouts => Rates { lost_webhook_rate: 0.1, ..Self::PaidSale.rates() },
             _ => Rates { decline_rate: 0.1, undecided_rate: 0.1, settle_ms: SETTLE_MS, ..Rates::default() },
         }
     }
 }
 
-fn paid(hold_s: u32) -> Value {
-    json!({ "payment": "gateway", "hold_s": hold_s, "buyer_cancel": "until_close" })
+fn paid(payment: &str, hold_s: u32) -> Value {
+    json!({ "payment": payment, "hold_s": hold_s, "buyer_cancel": "until_close" })
 }
 
 impl Deployment {
@@ -120,7 +136,7 @@ impl Deployment {
     async fn create(&self, id: &str, items: &[Item], terms: Value) -> Result<(SaleId, i64), ChaosError> {
         let products: Vec<_> = items
             .iter()
-            .map(|(sku, ..)| json!({ "sku": sku, "name": sku, "price": 100, "currency": "EUR" }))
+            .map(|(sku, ..)| json!({ "sku": sku, "name": sku, "price": PRICE, "currency": CURRENCY }))
             .collect();
         let items: Vec<_> = items
             .iter()

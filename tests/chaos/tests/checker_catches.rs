@@ -92,6 +92,11 @@ async fn money_that_comes_late_and_buys_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn money_that_comes_late_from_a_checkout_and_buys_nothing() {
+    found_without("late_money_is_kept", "checkouts", &[Broken::Kept]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refunds_that_are_forgotten() {
     found_without("refund_forgotten", "late_payments", &[Broken::Kept]).await;
 }

@@ -80,7 +80,7 @@ pub(super) const EXPIRE_BEFORE_COMMIT: Point =
 pub(super) const EXPIRE_AFTER_COMMIT: Point =
     point("step_after_commit", "expiry_storm_crash_after_commit", By::Holds);
 
-/// Those that stand in the way of a payment; then the one to which only money comes that is late.
+/// Those that stand in the way of a payment; then those to which only money comes that is late.
 pub(super) const PAYMENT_POINTS: [Point; 4] = [
     point("payment_before_ask", "crash_payment_before_ask", By::Payments),
     point("payment_before_conclude", "crash_payment_before_conclude", By::Payments),
@@ -89,6 +89,8 @@ pub(super) const PAYMENT_POINTS: [Point; 4] = [
 ];
 pub(super) const AFTER_RECLAIM: Point =
     point("payment_after_reclaim", "crash_payment_after_reclaim", By::Payments);
+pub(super) const BEFORE_BROUGHT: Point =
+    point("payment_before_brought", "crash_payment_before_brought", By::Payments);
 
 /// How often the line is passed before it ends the process.
 const PASSES_MAX: u32 = 20;
@@ -254,7 +256,7 @@ mod tests {
             include_str!("../../../../src/payment/worker.rs"),
             include_str!("../../../../src/payment/desk.rs"),
         ];
-        for point in PAYMENT_POINTS.into_iter().chain([AFTER_RECLAIM]) {
+        for point in PAYMENT_POINTS.into_iter().chain([AFTER_RECLAIM, BEFORE_BROUGHT]) {
             let text = format!("crash_point!(\"{}\")", point.name);
             let found: usize = engine.iter().map(|source| source.matches(&text).count()).sum();
             assert_eq!(found, 1, "{text}");

@@ -1,11 +1,12 @@
-//! Orders are paid for while everybody buys, in time or too late. Something breaks meanwhile.
+//! Orders are paid for while everybody buys, in time or too late, by a gateway that is asked or at its checkout. Something
+//! breaks meanwhile.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::crash_point::{AFTER_RECLAIM, PAYMENT_POINTS};
+use super::crash_point::{AFTER_RECLAIM, BEFORE_BROUGHT, PAYMENT_POINTS};
 use super::gateway::{Ailment, GatewayFault};
 use super::within::Within;
 use super::{CrashPoint, NodeFrozen, NodeKilled, Server, ServerFault, Treatment, WhichNode};
@@ -44,10 +45,16 @@ impl Paid {
         self.in_time + self.again + self.back
     }
 
+    /// Some money came too late, and was of use to some buyers and not to others.
+    fn is_late(self) -> bool {
+        self.again > 0 && self.back > 0
+    }
+
     /// Whether the sale is what it is meant to be.
     fn is_like(self, occasion: Occasion) -> bool {
         match occasion {
-            Occasion::LatePayments => self.again > 0 && self.back > 0,
+            Occasion::LatePayments => self.is_late(),
+            Occasion::Checkouts => self.is_late() && self.in_time >= PAID_MIN,
             _ => self.in_time >= PAID_MIN,
         }
     }
@@ -63,12 +70,23 @@ pub(super) fn payments() -> Vec<Box<dyn Fault>> {
     let killed = |server| Within::new(ServerFault::new(server, Treatment::Killed));
     let late = [
         ("crash_payment_after_reclaim", Within::new(CrashPoint::new(AFTER_RECLAIM))),
+        ("crash_payment_before_brought", Within::new(CrashPoint::new(BEFORE_BROUGHT))),
         ("late_payments", Within::default()),
         ("late_payments_redis_killed", killed(Server::Redis)),
         ("late_payments_postgres_killed", killed(Server::Postgres)),
         ("late_payments_worker_killed", Within::new(NodeKilled(WhichNode::Payment))),
     ];
     faults.extend(late.map(|(kind, within)| in_sale(kind, Occasion::LatePayments, within)));
+    let checkouts = [
+        ("checkouts", Within::default()),
+        ("checkouts_gateway_down", Within::new(GatewayFault::new(Ailment::Down))),
+        ("checkouts_api_killed", Within::new(NodeKilled(WhichNode::Webhooks))),
+        ("checkouts_worker_killed", Within::new(NodeKilled(WhichNode::Payment))),
+        ("checkouts_crash_after_reclaim", Within::new(CrashPoint::new(AFTER_RECLAIM))),
+        ("checkouts_redis_killed", killed(Server::Redis)),
+        ("checkouts_postgres_killed", killed(Server::Postgres)),
+    ];
+    faults.extend(checkouts.map(|(kind, within)| in_sale(kind, Occasion::Checkouts, within)));
     faults
 }
 
@@ -133,7 +151,8 @@ async fn wait_paid(
     deployment: &Deployment,
     scene: &Scene,
 ) -> Result<Paid, ChaosError> {
-    let query = "SELECT count(*) FILTER (WHERE p.state = 'paid'), count(*) FILTER (WHERE p.state = 'moved'),
+    let query = "SELECT count(*) FILTER (WHERE p.state = 'paid' AND p.paid_as IS NULL),
+                        count(*) FILTER (WHERE p.state = 'moved'),
                         count(*) FILTER (WHERE p.state = 'refunded' AND o.cancel_reason = 'expired')
                  FROM payments p JOIN orders o ON o.id = p.order_id WHERE o.sale_id = $1";
     let end = Instant::now() + PAID_WITHIN;

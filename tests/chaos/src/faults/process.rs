@@ -12,6 +12,8 @@ use crate::node_process::{NodeProcess, Role};
 pub enum WhichNode {
     /// One that takes claims.
     Api,
+    /// The one that takes claims and, of the gateway, webhooks.
+    Webhooks,
     /// One that persists and is not keeper.
     Worker,
     /// The one that is keeper (and persists).
@@ -26,6 +28,8 @@ impl WhichNode {
         let keeper = deployment.keeper().await?;
         let candidates = match self {
             Self::Api => deployment.of_role(Role::Api),
+            // Deployment::start has the gateway tell this one.
+            Self::Webhooks => deployment.of_role(Role::Api).into_iter().take(1).collect(),
             Self::Worker => {
                 deployment.of_role(Role::Worker).into_iter().filter(|node| Some(*node) != keeper).collect()
             }
@@ -48,6 +52,7 @@ impl Fault for NodeKilled {
     fn kind(&self) -> &'static str {
         match self.0 {
             WhichNode::Api => "api_killed",
+            WhichNode::Webhooks => "webhooks_killed",
             WhichNode::Worker => "worker_killed",
             WhichNode::Keeper => "keeper_killed",
             WhichNode::Payment => "payment_worker_killed",
@@ -89,6 +94,7 @@ impl Fault for NodeFrozen {
     fn kind(&self) -> &'static str {
         match self.which {
             WhichNode::Api => "api_frozen",
+            WhichNode::Webhooks => "webhooks_frozen",
             WhichNode::Worker => "worker_frozen",
             WhichNode::Keeper => "keeper_frozen",
             WhichNode::Payment => "payment_worker_frozen",
@@ -109,7 +115,7 @@ impl Fault for NodeFrozen {
 
     fn hold_ms(&self) -> std::ops::RangeInclusive<u64> {
         match self.which {
-            WhichNode::Api => 300..=1500,
+            WhichNode::Api | WhichNode::Webhooks => 300..=1500,
             // persist_idle_ms is 2000 here, and lease_ms 3000.
             WhichNode::Worker | WhichNode::Keeper => 500..=4500,
             // payment_give_up_s is 8.

@@ -32,7 +32,7 @@ pub(super) async fn read(
         "SELECT coalesce(o.id, p.order_id), o.state, coalesce(p.paid_as, p.order_id, o.id), o.idem_key,
                         coalesce(l.cost, 0)::bigint
                  FROM payments p FULL JOIN (
-                     SELECT o.* FROM orders o JOIN sales s ON s.id = o.sale_id WHERE s.payment = 'gateway'
+                     SELECT o.* FROM orders o JOIN sales s ON s.id = o.sale_id WHERE s.payment <> 'none'
                  ) o ON o.id = p.order_id
                  LEFT JOIN (
                      SELECT order_id, sum(quantity * unit_price) AS cost FROM order_lines GROUP BY order_id

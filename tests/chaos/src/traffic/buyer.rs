@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use super::payer::Payer;
 use super::{ITEMS, PLENTY_FROM};
 use crate::client::Client;
 use crate::history::{CancelOrder, CancelOutcome, CancelledBy, Lines, Outcome, Purchase};
@@ -27,6 +28,7 @@ const CANCELS_PERCENT: u32 = 40;
 /// One of them; he buys under many names.
 pub(super) struct Buyer {
     client: Client,
+    payer: Option<Payer>,
     sale: String,
     number: u32,
     occasion: Occasion,
@@ -48,6 +50,7 @@ struct Bought {
 impl Buyer {
     pub(super) fn new(
         client: &Client,
+        payer: Option<Payer>,
         sale: &str,
         number: u32,
         occasion: Occasion,
@@ -56,6 +59,7 @@ impl Buyer {
     ) -> Self {
         Self {
             client: client.clone(),
+            payer,
             sale: sale.to_owned(),
             number,
             occasion,
@@ -80,7 +84,10 @@ impl Buyer {
             }
             tokio::time::sleep(Duration::from_millis(self.random.u64(PAUSE_MS))).await;
         }
-        Ok(())
+        match self.payer {
+            Some(payer) => payer.finish().await,
+            None => Ok(()),
+        }
     }
 
     /// A new purchase, followed up until its outcome is known.
@@ -111,9 +118,11 @@ impl Buyer {
             outcome = self.client.claim(&purchase, &lines, self.random.usize(..)).await?;
             attempts += 1;
         }
-        if let Outcome::Order { id, .. } = outcome
-            && self.orders.len() < REMEMBERED_MAX
-        {
+        let Outcome::Order { id, .. } = outcome else { return Ok(()) };
+        if let Some(payer) = &mut self.payer {
+            payer.pay(&id, &lines, &mut self.random);
+        }
+        if self.orders.len() < REMEMBERED_MAX {
             self.orders.push(Bought { purchase, lines, order: id });
         }
         Ok(())

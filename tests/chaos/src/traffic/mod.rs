@@ -1,6 +1,7 @@
 //! The buyers of one event: honest ones, impatient ones, and some who misuse their keys.
 
 mod buyer;
+mod payer;
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::deployment::Item;
+use crate::gateway::Checkout;
 use crate::occasion::Occasion;
 use buyer::Buyer;
+use payer::Payer;
 
 /// Buyers at once.
 const BUYERS: u32 = 12;
@@ -39,12 +42,19 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Starts the buyers of one sale; what they do follows from `random`.
-    pub fn start(client: &Client, sale: &str, occasion: Occasion, random: &mut Rng) -> Self {
+    /// Starts the buyers of one sale; what they do follows from `random`. Where there is a checkout they pay there.
+    pub fn start(
+        client: &Client,
+        checkout: Option<Checkout>,
+        sale: &str,
+        occasion: Occasion,
+        random: &mut Rng,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut buyers = JoinSet::new();
         for number in 0..BUYERS {
-            let buyer = Buyer::new(client, sale, number, occasion, random.fork(), stop.clone());
+            let payer = checkout.clone().map(Payer::at);
+            let buyer = Buyer::new(client, payer, sale, number, occasion, random.fork(), stop.clone());
             buyers.spawn(buyer.run());
         }
         Self { stop, buyers }
