@@ -33,7 +33,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 const REMEMBERED_MAX: usize = 20_000;
 /// Of those, calls in flight: one fsync of Redis then covers many. They are sent in the order of the changes, over one
 /// connection.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
 
 /// Sends the open changes of one partition, while one opening lasts. A later opening may find a Redis that lost what this
 /// one was sent.

@@ -22,8 +22,10 @@ const BUYERS: u64 = 64;
 /// From the end of a hold to the log entry by which its units were for sale again (ms): the median, the 99th percentile and
 /// the highest, of those that are back; and how many are.
 const DELAYS: &str = "
-    SELECT count(*), percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY late)
-    FROM (SELECT l.entry_ms - extract(epoch FROM o.expires_at) * 1000 AS late
+    SELECT count(*), percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY late),
+           percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY cancelled)
+    FROM (SELECT l.entry_ms - extract(epoch FROM o.expires_at) * 1000 AS late,
+                 extract(epoch FROM i.created_at - o.expires_at) * 1000 AS cancelled
           FROM orders o JOIN stock_intents i ON i.order_id = o.id AND i.kind = 'return'
           JOIN stock_ledger l ON l.cause = i.cause
           WHERE o.cancel_reason = 'expired') returned";
@@ -67,11 +69,11 @@ async fn main() {
         tokio_postgres::connect(&node.postgres_url, tokio_postgres::NoTls).await.expect("postgres");
     tokio::spawn(connection);
     let end = Instant::now() + PATIENCE;
-    let delays: Vec<f64> = loop {
+    let (delays, cancelled): (Vec<f64>, Vec<f64>) = loop {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let row = db.query_one(DELAYS, &[]).await.expect("the delays");
         if row.get::<_, i64>(0).unsigned_abs() == orders {
-            break row.get(1);
+            break (row.get(1), row.get(2));
         }
         assert!(Instant::now() < end, "units do not come back");
     };
@@ -80,5 +82,9 @@ async fn main() {
     println!(
         "for sale again after the end of the hold: p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms",
         delays[0], delays[1], delays[2]
+    );
+    println!(
+        "of that until it was cancelled: p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms",
+        cancelled[0], cancelled[1], cancelled[2]
     );
 }
