@@ -45,18 +45,19 @@ impl Paid {
         self.in_time + self.again + self.back
     }
 
-    /// Some money came too late, and was of use to some buyers and not to others.
-    fn is_late(self) -> bool {
-        self.again > 0 && self.back > 0
-    }
-
-    /// Whether the sale is what it is meant to be.
-    fn is_like(self, occasion: Occasion) -> bool {
+    /// Whether money comes as it is meant to in this sale.
+    fn has_begun(self, occasion: Occasion) -> bool {
         match occasion {
-            Occasion::LatePayments => self.is_late(),
-            Occasion::Checkouts => self.is_late() && self.in_time >= PAID_MIN,
+            Occasion::LatePayments => self.again > 0,
+            Occasion::Checkouts => self.again > 0 && self.in_time >= PAID_MIN,
             _ => self.in_time >= PAID_MIN,
         }
+    }
+
+    /// Whether all came of it that is to come; of late money, that it was of use to some buyers and not to others.
+    fn is_whole(self, occasion: Occasion) -> bool {
+        let comes_late = matches!(occasion, Occasion::LatePayments | Occasion::Checkouts);
+        self.has_begun(occasion) && (self.back > 0 || !comes_late)
     }
 }
 
@@ -127,7 +128,8 @@ impl Fault for Payments {
         deployment: &mut Deployment,
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
-        self.before = wait_paid(self.occasion, self.before, deployment, scene).await?;
+        let has_begun = |paid: Paid| paid.has_begun(self.occasion);
+        self.before = wait_paid(has_begun, deployment, scene).await?;
         self.within.inject(deployment, scene, "money comes late").await
     }
 
@@ -135,8 +137,9 @@ impl Fault for Payments {
     async fn heal(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<Evidence, ChaosError> {
         let Evidence { fired: broke, what } = self.within.heal(deployment, scene).await?;
         let before = self.before;
-        let now = wait_paid(self.occasion, before, deployment, scene).await?;
-        let is_at_work = before.is_like(self.occasion) && now.all() > before.all();
+        let is_more = |paid: Paid| paid.is_whole(self.occasion) && paid.all() > before.all();
+        let now = wait_paid(is_more, deployment, scene).await?;
+        let is_at_work = before.has_begun(self.occasion) && is_more(now);
         let Paid { in_time, again, back } = now;
         let late = format!("of late money {again} bought again, {back} back");
         let what = format!("{what}{in_time} paid, {} before; {late}", before.in_time);
@@ -144,10 +147,9 @@ impl Fault for Payments {
     }
 }
 
-/// Waits for more payments than there were, of every sort that the sale is to have.
+/// Waits for such payments, and tells which there are then.
 async fn wait_paid(
-    occasion: Occasion,
-    before: Paid,
+    are_there: impl Fn(Paid) -> bool,
     deployment: &Deployment,
     scene: &Scene,
 ) -> Result<Paid, ChaosError> {
@@ -160,8 +162,7 @@ async fn wait_paid(
     loop {
         let row = db.query_one(query, &[&scene.sales[0]]).await?;
         let paid = Paid { in_time: row.get(0), again: row.get(1), back: row.get(2) };
-        let is_more = paid.is_like(occasion) && paid.all() > before.all();
-        if is_more || Instant::now() > end {
+        if are_there(paid) || Instant::now() > end {
             return Ok(paid);
         }
         tokio::time::sleep(POLL).await;
