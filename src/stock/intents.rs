@@ -56,7 +56,12 @@ impl IntentSender {
         scripts: &StampedScripts,
         pool: &PgPool,
     ) -> Result<(), ApplyError> {
-        while self.send_some(redis, scripts, pool).await? == ROUND {}
+        // No more than are remembered: the oldest would come round again, and published sales wait meanwhile.
+        for _ in 0..REMEMBERED_MAX / ROUND {
+            if self.send_some(redis, scripts, pool).await? < ROUND {
+                break;
+            }
+        }
         Ok(())
     }
 
