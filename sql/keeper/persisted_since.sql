@@ -6,6 +6,6 @@ SELECT (SELECT count(*) FROM orders WHERE id >= $4 AND partition = $1)
      + (SELECT count(DISTINCT (entry_ms, entry_seq)) FROM stock_ledger
         WHERE partition = $1 AND (entry_ms, entry_seq) > ($2, $3))
      + (SELECT count(*) FROM stock_intents
-        WHERE partition = $1 AND lines = '{}' AND ended_as IS NULL AND applied_at >= to_timestamp($2::bigint / 1000.0::float8))
+        WHERE partition = $1 AND lines = '{}' AND ended_as IS NULL AND applied_at > to_timestamp($2::bigint / 1000.0::float8))
      + (SELECT count(*) FROM dead_letters
         WHERE partition = $1 AND (entry_ms, entry_seq) > ($2, $3) AND outcome IS DISTINCT FROM 'retried')

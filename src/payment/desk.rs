@@ -197,16 +197,20 @@ impl PaymentDesk {
             News::Reclaimed(other) if record.facts.payment == PaymentState::Late => {
                 Some(bring(tx, order, *other).await?)
             }
-            // The gateway tells by itself of the order's own charge, and asked it is about that of the money.
+            // Of the order's own charge, where it was bought with other money: asked, the gateway tells of that one's.
             News::Paid { sum, reference } if is_webhook && record.charged_as != order => {
                 Some(News::PaidTwice { sum: sum.clone(), reference: reference.clone() })
             }
+            News::Declined(_) if is_webhook && record.charged_as != order => Some(News::None),
             _ => None,
         };
         let news = changed.as_ref().unwrap_or(news);
         let verdict = verdict(&record.facts, news);
-        if is_webhook && verdict.payment == record.facts.payment && verdict.alarm.is_none() {
+        if is_webhook && verdict.payment == record.facts.payment {
             // Nothing new; somebody may be at work on it, by a lease that is not to be cut short.
+            if let Some(alarm) = verdict.alarm {
+                raise(tx, alarm, order, news).await?;
+            }
             return Ok(verdict);
         }
         self.follow(tx, &record, news, &verdict, actor).await?;

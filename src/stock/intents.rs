@@ -1,6 +1,6 @@
 //! Changes of stock that Postgres has decided and Redis has not logged yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,10 +27,14 @@ const OPEN_INTENTS: &str = include_str!("../../sql/stock/open_intents.sql");
 const REFUSED: &str = include_str!("../../sql/stock/refused.sql");
 /// Changes in one round.
 const ROUND: usize = 500;
-/// A change whose entry is not persisted so long after Redis has answered is sent again, as is one that found no sale.
-const AGAIN: Duration = Duration::from_secs(2);
-/// Changes that are remembered; the oldest of more are sent again.
-const REMEMBERED_MAX: usize = 20_000;
+/// Rounds in one go: published sales wait meanwhile.
+const ROUNDS: usize = 8;
+/// How long a change that Redis has logged may take to be persisted before it is sent again.
+const PERSISTED_WITHIN: Duration = Duration::from_secs(10);
+/// When a change of which nothing came is sent again: its sale is not there, or it cannot be read.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Changes that are remembered; with more all are forgotten, and sent again.
+const REMEMBERED_MAX: usize = 100_000;
 /// Of those, calls in flight: one fsync of Redis then covers many. They are sent in the order of the changes, over one
 /// connection.
 const AT_ONCE: usize = 256;
@@ -39,9 +43,9 @@ const AT_ONCE: usize = 256;
 /// one was sent.
 #[derive(Debug, Default)]
 pub struct IntentSender {
-    /// Changes that Redis has answered, and when: their entries are on the way through the log, which takes as long as the
-    /// entries before them. Others are not to wait for that.
-    answered: Mutex<VecDeque<(Instant, i64)>>,
+    /// Changes that Redis has answered, and until when they are not sent again: their entries are on the way through the log,
+    /// which takes as long as the entries before them. Others are not to wait for that.
+    answered: Mutex<HashMap<i64, Instant>>,
 }
 
 impl IntentSender {
@@ -56,8 +60,7 @@ impl IntentSender {
         scripts: &StampedScripts,
         pool: &PgPool,
     ) -> Result<(), ApplyError> {
-        // No more than are remembered: the oldest would come round again, and published sales wait meanwhile.
-        for _ in 0..REMEMBERED_MAX / ROUND {
+        for _ in 0..ROUNDS {
             if self.send_some(redis, scripts, pool).await? < ROUND {
                 break;
             }
@@ -81,10 +84,13 @@ impl IntentSender {
         drop(db);
         let changes: Vec<Change> = rows.iter().filter_map(|row| Change::read(partition, row)).collect();
         let sent = stream::iter(changes).map(|change| send(redis, scripts, change)).buffered(AT_ONCE);
-        let sent: Vec<Sent> = sent.try_collect().await?;
-        self.remember(rows.iter().map(|row| row.get("sequence")));
+        let sent: Vec<(i64, Sent)> = sent.try_collect().await?;
+        self.remember(rows.iter().map(|row| row.get("sequence")), AGAIN);
+        let is_logged = |sent: &Sent| matches!(sent, Sent::Logged(_) | Sent::Known);
+        let logged = sent.iter().filter(|(_, sent)| is_logged(sent)).map(|(sequence, _)| *sequence);
+        self.remember(logged, PERSISTED_WITHIN);
         let mut moved = Vec::new();
-        for sent in sent {
+        for (_, sent) in sent {
             match sent {
                 Sent::Logged(order) => moved.extend(order),
                 Sent::Refused(cause) => end_refused(pool, scripts, &cause).await?,
@@ -100,22 +106,20 @@ impl IntentSender {
 
     /// Those that are not sent again now.
     fn on_their_way(&self) -> Vec<i64> {
-        let mut answered = self.answered();
-        while answered.front().is_some_and(|(at, _)| at.elapsed() > AGAIN) {
-            answered.pop_front();
+        let (mut answered, now) = (self.answered(), Instant::now());
+        answered.retain(|_, until| *until > now);
+        if answered.len() > REMEMBERED_MAX {
+            answered.clear();
         }
-        answered.iter().map(|(_, sequence)| *sequence).collect()
+        answered.keys().copied().collect()
     }
 
-    fn remember(&self, sequences: impl Iterator<Item = i64>) {
-        let mut answered = self.answered();
-        let now = Instant::now();
-        answered.extend(sequences.map(|sequence| (now, sequence)));
-        let too_many = answered.len().saturating_sub(REMEMBERED_MAX);
-        answered.drain(..too_many);
+    fn remember(&self, sequences: impl Iterator<Item = i64>, time: Duration) {
+        let until = Instant::now() + time;
+        self.answered().extend(sequences.map(|sequence| (sequence, until)));
     }
 
-    fn answered(&self) -> MutexGuard<'_, VecDeque<(Instant, i64)>> {
+    fn answered(&self) -> MutexGuard<'_, HashMap<i64, Instant>> {
         self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -153,15 +157,16 @@ enum Sent {
     Refused(String),
 }
 
-async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result<Sent, ApplyError> {
+/// Its sequence, and what became of it.
+async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result<(i64, Sent), ApplyError> {
     let partition = scripts.stamp.partition;
     let keys = Keys::new(partition);
     let sale = keys.sale(&change.stock.sale);
     let all = vec![keys.meta, sale.sale, sale.buyers, sale.causes, keys.log];
-    let (cause, order) = (change.stock.cause.clone(), change.order);
+    let (sequence, cause, order) = (change.sequence, change.stock.cause.clone(), change.order);
     let reply = redis.run(scripts, Script::ChangeStock, all, change.args()).await?;
     crash_point!("stock_before_ledger");
-    Ok(match reply.as_str().as_deref() {
+    let sent = match reply.as_str().as_deref() {
         Some("absent") => {
             tracing::warn!(%partition, cause, "the sale or its stock is not in redis yet, or was lost");
             Sent::Absent
@@ -172,10 +177,12 @@ async fn send(redis: &Redis, scripts: &StampedScripts, change: Change) -> Result
             tracing::debug!(%partition, cause, entry, "stock change logged");
             Sent::Logged(order)
         }
-    })
+    };
+    Ok((sequence, sent))
 }
 
 struct Change {
+    sequence: i64,
     stock: StockEntry,
     kind: Kind,
     /// Whose step it follows from.
@@ -238,7 +245,12 @@ impl Change {
             _ => return None,
         };
         let order = row.get::<_, Option<Uuid>>(5).map(OrderId::from_uuid);
-        Some(Self { order, stock: StockEntry { mark: Mark::random(), sale, cause: row.get(0), lines }, kind })
+        Some(Self {
+            sequence: row.get("sequence"),
+            order,
+            stock: StockEntry { mark: Mark::random(), sale, cause: row.get(0), lines },
+            kind,
+        })
     }
 
     fn args(self) -> Vec<Value> {

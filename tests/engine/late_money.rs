@@ -213,6 +213,7 @@ async fn a_checkout_for_what_late_money_has_bought_is_an_incident() {
     assert_eq!(world.payment_of(other).await, "due", "not awaited");
     let verdict = hear(&desk, order, &News::Reclaimed(other)).await.unwrap();
     assert_eq!(verdict.payment, PaymentState::Moved);
+    hear(&desk, other, &News::None).await.unwrap();
     for id in ["m-1", "m-2"] {
         let name = WebhookName { id, sent_at: jiff::Timestamp::now().as_second() };
         let verdict = desk.conclude(other, &paid(1999), "test", Some(name)).await.unwrap();

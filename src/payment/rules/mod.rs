@@ -255,6 +255,10 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
             if is_exact { paid(facts.order) } else { wrong_amount(facts.order) }
         }
         (Due | Awaited | Unknown | Void, News::Declined(why)) => declined(facts.order, why),
+        // It never had money under its own id.
+        (RefundDue, News::NeverHeard | News::Declined(_)) if facts.is_made_from_late && !facts.has_money => {
+            Verdict { payment: Void, again: Again::Never, ..stays(facts) }
+        }
         (Late | Moved | RefundDue | Refunded, News::Declined(_)) | (Moved, News::Refunded) => {
             Verdict { alarm: Some(Alarm::Contradiction), ..stays(facts) }
         }
@@ -295,9 +299,6 @@ pub fn verdict(facts: &PaymentFacts, news: &News) -> Verdict {
             note: Some(format!("paid after its hold was over, and {why}: the money goes back")),
             ..stays(facts)
         },
-        (RefundDue, News::NeverHeard) if facts.is_made_from_late && !facts.has_money => {
-            Verdict { payment: Void, again: Again::Never, ..stays(facts) }
-        }
         (RefundDue, News::RefundRefused(_)) => {
             Verdict { alarm: Some(Alarm::RefundRefused), again: Again::Later, ..stays(facts) }
         }

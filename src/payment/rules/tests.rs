@@ -111,8 +111,10 @@ fn what_late_money_has_bought_is_paid_back_under_the_name_of_the_money() {
     let cancelled = facts(PaymentState::RefundDue, OrderState::Cancelled, Some(CancelReason::Operator));
     let moneyless = PaymentFacts { is_made_from_late: true, ..cancelled };
     assert_eq!(task(&moneyless), Task::LookUp);
-    let verdict = verdict(&moneyless, &News::NeverHeard);
-    assert_eq!((verdict.payment, verdict.again, verdict.alarm), (PaymentState::Void, Again::Never, None));
+    for news in [News::NeverHeard, News::Declined("no".into())] {
+        let verdict = verdict(&moneyless, &news);
+        assert_eq!((verdict.payment, verdict.again, verdict.alarm), (PaymentState::Void, Again::Never, None));
+    }
     assert_eq!(task(&PaymentFacts { has_money: true, ..moneyless }), Task::Refund);
 }
 
