@@ -9,12 +9,10 @@ use serde_json::{Value, json};
 use super::CliError;
 use super::json::write_json;
 use super::login_name::By;
-use super::runtime::block_on;
-use super::servers::Servers;
+use super::servers::{Servers, with_servers};
 use super::tables::{number, table, text};
 use crate::config::Settings;
 use crate::incidents::{Answer, Incident, acknowledge, list};
-use crate::telemetry;
 
 /// At most so many are acknowledged by `--all`.
 const ALL_MAX: u32 = 100_000;
@@ -65,14 +63,10 @@ pub(super) struct AckArgs {
 
 impl IncidentsCommand {
     pub(super) fn run(self, settings: &Settings) -> Result<(), CliError> {
-        telemetry::init(settings)?;
-        block_on(async {
-            let servers = Servers::of(settings)?;
-            match self {
-                Self::List(args) => run_list(&servers, &args).await,
-                Self::Ack(args) => run_ack(&servers, &args).await,
-            }
-        })?
+        with_servers(settings, async |servers| match self {
+            Self::List(args) => run_list(&servers, &args).await,
+            Self::Ack(args) => run_ack(&servers, &args).await,
+        })
     }
 }
 

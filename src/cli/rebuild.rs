@@ -11,14 +11,12 @@ use super::CliError;
 use super::confirm::confirm;
 use super::json::write_json;
 use super::login_name::By;
-use super::runtime::block_on;
-use super::servers::{Servers, operators_keeper};
+use super::servers::{Servers, operators_keeper, with_servers};
 use super::tables::{number, table, text};
 use crate::config::Settings;
 use crate::dead_letters::Operator;
 use crate::keeper::{OpenError, Progress};
 use crate::partition::Partition;
-use crate::telemetry;
 
 /// Arguments of `doorbuster rebuild`.
 #[derive(Debug, Args)]
@@ -64,9 +62,7 @@ impl Rebuilt {
 
 impl RebuildCommand {
     pub(super) fn run(&self, settings: &Settings) -> Result<(), CliError> {
-        telemetry::init(settings)?;
-        block_on(async {
-            let servers = Servers::of(settings)?;
+        with_servers(settings, async |servers| {
             let partitions = servers.chosen(self.partition).await?;
             let by = self.accept_gap.then(|| self.by.operator()).transpose()?;
             confirm(&self.question(&partitions), self.yes)?;
@@ -82,7 +78,7 @@ impl RebuildCommand {
                 }
             }
             self.report(&done)
-        })?
+        })
     }
 
     fn question(&self, partitions: &[Partition]) -> String {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::CliError;
+use super::runtime::block_on;
 use crate::config::Settings;
 use crate::gate::Gate;
 use crate::keeper::Keeper;
@@ -11,6 +12,7 @@ use crate::node::keeper_options;
 use crate::partition::{Partition, Partitions};
 use crate::postgres::{PgError, PgPool, connect_pool};
 use crate::redis::{Redis, RedisOptions};
+use crate::telemetry;
 
 /// Connections of one command.
 const CONNECTIONS: usize = 4;
@@ -63,6 +65,18 @@ impl Servers {
             count => Err(CliError::NoSuchPartition { number, count }),
         }
     }
+}
+
+/// Runs the work of a command that needs them.
+///
+/// # Errors
+/// Where the settings are of no use, and those of the work.
+pub(super) fn with_servers<T>(
+    settings: &Settings,
+    work: impl AsyncFnOnce(Servers) -> Result<T, CliError>,
+) -> Result<T, CliError> {
+    telemetry::init(settings)?;
+    block_on(async { work(Servers::of(settings)?).await })?
 }
 
 /// A keeper for one opening that an operator asks for.

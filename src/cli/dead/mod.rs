@@ -12,15 +12,13 @@ use super::CliError;
 use super::confirm::confirm;
 use super::json::write_json;
 use super::login_name::By;
-use super::runtime::block_on;
-use super::servers::Servers;
+use super::servers::{Servers, with_servers};
 use crate::config::Settings;
 use crate::dead_letters::{
     DeadLetter, DeadLetterError, Dropped, Ended, LetterQuery, Outcome, Retried, drop_letter, find, list,
     retry,
 };
 use crate::log::EntryAddress;
-use crate::telemetry;
 
 /// `doorbuster dead`
 #[derive(Debug, Subcommand)]
@@ -96,16 +94,12 @@ pub(super) struct DropArgs {
 
 impl DeadCommand {
     pub(super) fn run(self, settings: &Settings) -> Result<(), CliError> {
-        telemetry::init(settings)?;
-        block_on(async {
-            let servers = Servers::of(settings)?;
-            match self {
-                Self::List(args) => run_list(&servers, &args).await,
-                Self::Show(args) => run_show(&servers, &args).await,
-                Self::Retry(args) => run_retry(&servers, &args).await,
-                Self::Drop(args) => run_drop(&servers, &args).await,
-            }
-        })?
+        with_servers(settings, async |servers| match self {
+            Self::List(args) => run_list(&servers, &args).await,
+            Self::Show(args) => run_show(&servers, &args).await,
+            Self::Retry(args) => run_retry(&servers, &args).await,
+            Self::Drop(args) => run_drop(&servers, &args).await,
+        })
     }
 }
 

@@ -8,8 +8,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
-use super::runtime::block_on;
-use super::servers::Servers;
+use super::servers::{Servers, with_servers};
 use crate::buyer::{BuyerId, BuyerIdError};
 use crate::config::Settings;
 use crate::log::{
@@ -17,7 +16,6 @@ use crate::log::{
 };
 use crate::partition::Partition;
 use crate::redis::{Keys, RedisError};
-use crate::telemetry;
 
 pub(super) use line::entry_json;
 
@@ -81,9 +79,7 @@ type Found = (EntryAddress, RawEntry);
 
 impl LogCommand {
     pub(super) fn run(&self, settings: &Settings) -> Result<(), CliError> {
-        telemetry::init(settings)?;
-        block_on(async {
-            let servers = Servers::of(settings)?;
+        with_servers(settings, async |servers| {
             servers.redis.wait_ready().await?;
             let mut printer =
                 Printer { servers: &servers, state: self.state, json: self.json, missing: false };
@@ -93,7 +89,7 @@ impl LogCommand {
                 self.named(&mut printer).await?
             }
             if printer.missing { Err(CliError::Attention) } else { Ok(()) }
-        })?
+        })
     }
 
     /// Entries that were named: each is read where it stands.

@@ -11,12 +11,10 @@ use super::CliError;
 use super::confirm::confirm;
 use super::json::write_json;
 use super::login_name::By;
-use super::runtime::block_on;
-use super::servers::Servers;
+use super::servers::with_servers;
 use crate::config::Settings;
 use crate::order_id::OrderId;
 use crate::order_life::{Cancellation, LifeError, OrderLife, OrderOf, Outcome, Step, Told};
-use crate::telemetry;
 
 /// `doorbuster order`
 #[derive(Debug, Subcommand)]
@@ -55,15 +53,13 @@ pub(super) struct CancelArgs {
 
 impl OrderCommand {
     pub(super) fn run(self, settings: &Settings) -> Result<(), CliError> {
-        telemetry::init(settings)?;
-        block_on(async {
-            let servers = Servers::of(settings)?;
+        with_servers(settings, async |servers| {
             let orders = OrderLife::new(servers.pool, settings.postgres_timeout_ms.duration());
             match self {
                 Self::Show(args) => run_show(&orders, &args).await,
                 Self::Cancel(args) => run_cancel(&orders, &args).await,
             }
-        })?
+        })
     }
 }
 

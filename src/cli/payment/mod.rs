@@ -11,13 +11,11 @@ use serde_json::json;
 use super::CliError;
 use super::json::write_json;
 use super::login_name::By;
-use super::runtime::block_on;
-use super::servers::Servers;
+use super::servers::{Servers, with_servers};
 use super::tables::{number, table, text};
 use crate::config::Settings;
 use crate::order_id::OrderId;
 use crate::payment::{ListedPayment, PaymentState, list_payments, retry_payments};
-use crate::telemetry;
 
 /// `doorbuster payment`
 #[derive(Debug, Subcommand)]
@@ -79,15 +77,11 @@ pub(super) struct RefundedArgs {
 
 impl PaymentCommand {
     pub(super) fn run(self, settings: &Settings) -> Result<(), CliError> {
-        telemetry::init(settings)?;
-        block_on(async {
-            let servers = Servers::of(settings)?;
-            match self {
-                Self::List(args) => run_list(&servers, &args).await,
-                Self::Retry(args) => run_retry(&servers, &args).await,
-                Self::Refunded(args) => refunded::run(&servers, settings, &args).await,
-            }
-        })?
+        with_servers(settings, async |servers| match self {
+            Self::List(args) => run_list(&servers, &args).await,
+            Self::Retry(args) => run_retry(&servers, &args).await,
+            Self::Refunded(args) => refunded::run(&servers, settings, &args).await,
+        })
     }
 }
 
