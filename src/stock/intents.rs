@@ -27,17 +27,17 @@ const OPEN_INTENTS: &str = include_str!("../../sql/stock/open_intents.sql");
 const REFUSED: &str = include_str!("../../sql/stock/refused.sql");
 /// Changes in one round.
 const ROUND: usize = 500;
+/// Of those, calls in flight: one fsync of Redis then covers many. They are sent in the order of the changes, over one
+/// connection.
+const AT_ONCE: usize = 256;
 /// Rounds in one go: published sales wait meanwhile.
 const ROUNDS: usize = 8;
 /// How long a change that Redis has logged may take to be persisted before it is sent again.
 const PERSISTED_WITHIN: Duration = Duration::from_secs(10);
-/// When a change of which nothing came is sent again: its sale is not there, or it cannot be read.
+/// When a change of which nothing came is tried again: its sale is not there, it was refused, or it cannot be read.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Changes that are remembered; with more all are forgotten, and sent again.
 const REMEMBERED_MAX: usize = 100_000;
-/// Of those, calls in flight: one fsync of Redis then covers many. They are sent in the order of the changes, over one
-/// connection.
-const AT_ONCE: usize = 256;
 
 /// Sends the open changes of one partition, while one opening lasts. A later opening may find a Redis that lost what this
 /// one was sent.
