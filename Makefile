@@ -67,12 +67,13 @@ PARTITIONED = api_killed keeper_killed redis_killed postgres_killed flushall log
 	crash_rebuild_before_orders postgres_restored replayed_twice crash_replay_after_batch \
 	cancel_storm_keeper_frozen expiry_storm_redis_killed
 
-# Further crash points of payments, and further faults while money comes late or from a checkout: `make chaos` comes to
-# them.
+# Further crash points of payments, and further faults in storms and while money comes late or from a checkout:
+# `make chaos` comes to them.
 LONG = payment_worker_frozen crash_payment_before_conclude crash_payment_after_conclude crash_payment_before_brought \
 	late_payments_redis_killed late_payments_postgres_killed late_payments_worker_killed \
 	checkouts_gateway_down checkouts_worker_killed checkouts_crash_after_reclaim \
-	checkouts_redis_killed checkouts_postgres_killed
+	checkouts_redis_killed checkouts_postgres_killed \
+	cancel_storm_redis_unreliable expiry_storm_redis_unreliable
 
 chaos-short: deps chaos-deps ## the same, most faults once; some of them with two partitions
 	$(CARGO) build --locked --workspace --bins

@@ -26,8 +26,8 @@ impl Block {
     }
 }
 
-/// Nothing is persisted for a while, and a sale is created meanwhile: its units are sent to Redis again and again, until
-/// their log entries can be written.
+/// Nothing is persisted for so long that the keeper sends what Redis has answered once more: units of a sale that is
+/// created meanwhile.
 #[derive(Default)]
 pub struct PersistingHeldBack {
     block: Option<Block>,
@@ -49,6 +49,11 @@ impl Fault for PersistingHeldBack {
         deployment.open_sale(&sale, &[("LATE", 100, None)]).await?;
         scene.sales.push(sale);
         Ok(Evidence::not_yet())
+    }
+
+    fn hold_ms(&self) -> std::ops::RangeInclusive<u64> {
+        // A change that Redis has answered is sent again after 10 s.
+        10_300..=11_500
     }
 
     async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {

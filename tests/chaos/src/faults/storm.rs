@@ -7,7 +7,10 @@ use tokio::time::Instant;
 
 use super::cancels_restored::CancelsRestored;
 use super::within::Within;
-use super::{CrashPoint, NodeFrozen, Server, ServerFault, Treatment, WhichNode, crash_point};
+use super::{
+    CrashPoint, NetworkFault, NodeFrozen, PersistingHeldBack, Server, ServerFault, Treatment, Trouble,
+    WhichNode, crash_point,
+};
 use crate::ChaosError;
 use crate::deployment::Deployment;
 use crate::fault::{Evidence, Fault, Scene};
@@ -33,19 +36,23 @@ pub(super) fn storms() -> Vec<Box<dyn Fault>> {
     let point = |point| Within::new(CrashPoint::new(point));
     let killed = |server| Within::new(ServerFault::new(server, Treatment::Killed));
     let frozen = |node| Within::new(NodeFrozen::new(node));
+    let unreliable = |server| Within::new(NetworkFault::new(server, Trouble::Unreliable));
     let storms = [
         ("cancel_storm", Cancels, Within::default()),
         ("cancel_storm_crash_before_commit", Cancels, point(crash_point::CANCEL_BEFORE_COMMIT)),
         ("cancel_storm_crash_after_commit", Cancels, point(crash_point::CANCEL_AFTER_COMMIT)),
         ("cancel_storm_crash_before_ledger", Cancels, point(crash_point::RETURN_BEFORE_LEDGER)),
         ("cancel_storm_redis_killed", Cancels, killed(Server::Redis)),
+        ("cancel_storm_redis_unreliable", Cancels, unreliable(Server::Redis)),
         ("cancel_storm_postgres_killed", Cancels, killed(Server::Postgres)),
         ("cancel_storm_keeper_frozen", Cancels, frozen(WhichNode::Keeper)),
+        ("cancel_storm_persisting_held_back", Cancels, Within::new(PersistingHeldBack::default())),
         ("cancel_storm_postgres_restored", Cancels, Within::new(CancelsRestored::default())),
         ("expiry_storm", Holds, Within::default()),
         ("expiry_storm_crash_before_commit", Holds, point(crash_point::EXPIRE_BEFORE_COMMIT)),
         ("expiry_storm_crash_after_commit", Holds, point(crash_point::EXPIRE_AFTER_COMMIT)),
         ("expiry_storm_redis_killed", Holds, killed(Server::Redis)),
+        ("expiry_storm_redis_unreliable", Holds, unreliable(Server::Redis)),
         ("expiry_storm_postgres_killed", Holds, killed(Server::Postgres)),
         ("expiry_storm_worker_frozen", Holds, frozen(WhichNode::Worker)),
     ];
