@@ -50,8 +50,8 @@ pub(crate) mod armed {
         // Two batches must hold a row each at the same moment, so that moment is stretched.
         (
             "unsorted_batch",
-            "    SELECT s.sale_id, s.sku FROM",
-            "    SELECT s.sale_id, s.sku, pg_sleep(0.02) FROM",
+            "    SELECT s.sale_id, s.sku, w.units FROM",
+            "    SELECT s.sale_id, s.sku, w.units, pg_sleep(0.02) FROM",
         ),
         (
             "idempotency_after_decrement",

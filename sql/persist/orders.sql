@@ -7,7 +7,11 @@
 -- few seconds are for whoever hears of it from the payments stream. One that is made elsewhere is asked for when the hold
 -- is over and nothing was heard; not that of units which late money has claimed again (src/payment/record.rs): its buyer has
 -- paid, and is sent to no checkout.
--- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints  $7 order of each line  $8 SKUs  $9 quantities
+-- The planner takes every array for ten elements. So lines find their price by sale and SKU, not by an SKU that a hundred
+-- sales have; and whether their order is new is a look into a hash (IS TRUE keeps it one), not a join, which would be a loop
+-- over all orders for each line.
+-- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints
+-- $7 order of each line  $8 its sale  $9 SKUs  $10 quantities
 WITH incoming AS (
     SELECT * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
         AS t (id, sale_id, buyer, idem_key, fingerprint)
@@ -25,11 +29,11 @@ WITH incoming AS (
     RETURNING id, sale_id, idem_key, state, expires_at
 ), new_lines AS (
     INSERT INTO order_lines (order_id, sku, quantity, unit_price)
-    SELECT o.id, l.sku, l.quantity, i.price
-    FROM unnest($7::uuid[], $8::text[], $9::integer[]) AS l (order_id, sku, quantity)
-    JOIN new_orders o ON o.id = l.order_id
-    JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
-    ORDER BY o.id, l.sku
+    SELECT l.order_id, l.sku, l.quantity, i.price
+    FROM unnest($7::uuid[], $8::text[], $9::text[], $10::integer[]) AS l (order_id, sale_id, sku, quantity)
+    JOIN sale_items i ON i.sale_id = l.sale_id AND i.sku = l.sku
+    WHERE (l.order_id IN (SELECT id FROM new_orders)) IS TRUE
+    ORDER BY l.order_id, l.sku
     RETURNING order_id
 ), new_payments AS (
     INSERT INTO payments (order_id, state, next_at)

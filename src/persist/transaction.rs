@@ -292,10 +292,11 @@ async fn write_orders(
     let buyers: Vec<&str> = orders.iter().map(|(_, order)| order.buyer.as_str()).collect();
     let keys: Vec<&str> = orders.iter().map(|(_, order)| order.key.as_str()).collect();
     let fingerprints: Vec<i64> = orders.iter().map(|(_, order)| order.fingerprint.cast_signed()).collect();
-    let lines = || orders.iter().flat_map(|(id, order)| order.lines.iter().map(move |line| (id, line)));
-    let line_orders: Vec<Uuid> = lines().map(|(id, _)| id.to_uuid()).collect();
-    let skus: Vec<&str> = lines().map(|(_, (sku, _))| sku.as_str()).collect();
-    let quantities: Vec<i32> = lines().map(|(_, (_, quantity))| quantity.cast_signed()).collect();
+    let lines = || orders.iter().flat_map(|(id, order)| order.lines.iter().map(move |line| (id, order, line)));
+    let line_orders: Vec<Uuid> = lines().map(|(id, ..)| id.to_uuid()).collect();
+    let line_sales: Vec<&str> = lines().map(|(_, order, _)| order.sale.as_str()).collect();
+    let skus: Vec<&str> = lines().map(|(.., (sku, _))| sku.as_str()).collect();
+    let quantities: Vec<i32> = lines().map(|(.., (_, quantity))| quantity.cast_signed()).collect();
 
     let statement = tx.prepare_cached(if run.all_new { &NEW_ORDERS } else { ORDERS }).await?;
     let rows = tx
@@ -309,6 +310,7 @@ async fn write_orders(
                 &keys,
                 &fingerprints,
                 &line_orders,
+                &line_sales,
                 &skus,
                 &quantities,
             ],
