@@ -39,7 +39,7 @@ fn nginx(dir: &Path, node: &str) -> (Process, String) {
     let both = format!("{} {}", server(&format!("127.0.0.1:{nobody}")), server(node));
     let conf = SHIPPED.replace(&server("127.0.0.1:8080"), &both);
     assert_ne!(conf, SHIPPED);
-    let conf = conf.replace("listen 80;", &format!("listen 127.0.0.1:{port};"));
+    let conf = conf.replace("listen 80 ", &format!("listen 127.0.0.1:{port} "));
     let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {}/{name};", dir.display()))
         .join(" ");

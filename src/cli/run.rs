@@ -4,13 +4,30 @@ use super::CliError;
 use super::runtime::block_on;
 use super::stop_signals::StopSignals;
 use crate::config::Settings;
+use crate::http::raise_open_files;
 use crate::node::Node;
 use crate::telemetry;
 
 /// Runs a node until a signal. What it does is told in the log.
 pub(super) fn run(settings: &Settings) -> Result<(), CliError> {
     telemetry::init(settings)?;
+    make_room(settings);
     block_on(run_node(settings))?
+}
+
+/// Not worth dying for: a small sale needs few connections.
+fn make_room(settings: &Settings) {
+    let connections = settings.http_connections_max;
+    match raise_open_files() {
+        Ok(files) if files < connections as u64 => tracing::warn!(
+            files,
+            connections,
+            "fewer files may be open than connections: raise the hard limit of open files (LimitNOFILE, ulimit -Hn), or \
+             lower http_connections_max"
+        ),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
 }
 
 async fn run_node(settings: &Settings) -> Result<(), CliError> {

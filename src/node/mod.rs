@@ -112,15 +112,15 @@ impl Node {
         };
         // All addresses first: a process that cannot listen must neither serve nor become keeper.
         let api = match settings.role.runs_api() {
-            true => Some(listen(settings.listen, "listen").await?),
+            true => Some(listen(settings.listen, "listen")?),
             false => None,
         };
         let admin = match &settings.admin_token {
-            Some(token) => Some((listen(settings.admin_listen, "admin_listen").await?, token)),
+            Some(token) => Some((listen(settings.admin_listen, "admin_listen")?, token)),
             None => None,
         };
         let metrics = match settings.metrics_listen {
-            Some(address) => Some(listen(address, "metrics_listen").await?),
+            Some(address) => Some(listen(address, "metrics_listen")?),
             None => None,
         };
         if let Some(listener) = metrics {
@@ -347,6 +347,6 @@ impl Node {
     }
 }
 
-async fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, NodeError> {
-    TcpListener::bind(address).await.map_err(|source| NodeError::Listen { address, setting, source })
+fn listen(address: SocketAddr, setting: &'static str) -> Result<TcpListener, NodeError> {
+    http::listen(address).map_err(|source| NodeError::Listen { address, setting, source })
 }

@@ -292,7 +292,8 @@ async fn write_orders(
     let buyers: Vec<&str> = orders.iter().map(|(_, order)| order.buyer.as_str()).collect();
     let keys: Vec<&str> = orders.iter().map(|(_, order)| order.key.as_str()).collect();
     let fingerprints: Vec<i64> = orders.iter().map(|(_, order)| order.fingerprint.cast_signed()).collect();
-    let lines = || orders.iter().flat_map(|(id, order)| order.lines.iter().map(move |line| (id, order, line)));
+    let lines =
+        || orders.iter().flat_map(|(id, order)| order.lines.iter().map(move |line| (id, order, line)));
     let line_orders: Vec<Uuid> = lines().map(|(id, ..)| id.to_uuid()).collect();
     let line_sales: Vec<&str> = lines().map(|(_, order, _)| order.sale.as_str()).collect();
     let skus: Vec<&str> = lines().map(|(.., (sku, _))| sku.as_str()).collect();

@@ -60,4 +60,5 @@ app.get('/v1/orders/:id', async (request, response) => {
 });
 
 const [host, port] = process.env.LISTEN.split(':');
-app.listen(Number(port), host);
+// Node's own queue of 511 connections is too short for a crowd.
+app.listen(Number(port), host, 4096);

@@ -84,4 +84,5 @@ app.get('/v1/orders/:id', async (request, reply) => {
 });
 
 const [host, port] = process.env.LISTEN.split(':');
-await app.listen({ host, port: Number(port) });
+// Node's own queue of 511 connections is too short for a crowd.
+await app.listen({ host, port: Number(port), backlog: 4096 });

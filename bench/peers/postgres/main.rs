@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use doorbuster::http::listen;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
@@ -15,7 +16,6 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpListener;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
@@ -102,7 +102,7 @@ async fn main() -> Result<(), Failure> {
     let pool = Pool::builder(Manager::from_config(config, NoTls, recycling)).max_size(SESSIONS).build()?;
     pool.get().await?.batch_execute(function).await?;
     let pool = Arc::new(pool);
-    let listener = TcpListener::bind(std::env::var("LISTEN")?).await?;
+    let listener = listen(std::env::var("LISTEN")?.parse()?)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::io;
 
 use bytes::Bytes;
+use doorbuster::http::listen;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -14,7 +15,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
 
 /// Byte for byte what the engine answers to a claim on an item that is sold out.
 const SOLD_OUT: Bytes =
@@ -34,7 +34,7 @@ async fn refuse(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
 #[tokio::main]
 async fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8090".to_owned());
-    let listener = TcpListener::bind(&address).await?;
+    let listener = listen(address.parse().map_err(io::Error::other)?)?;
     println!("bare hyper on http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
