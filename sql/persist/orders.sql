@@ -7,9 +7,9 @@
 -- few seconds are for whoever hears of it from the payments stream. One that is made elsewhere is asked for when the hold
 -- is over and nothing was heard; not that of units which late money has claimed again (src/payment/record.rs): its buyer has
 -- paid, and is sent to no checkout.
--- The planner takes every array for ten elements. So lines find their price by sale and SKU, not by an SKU that a hundred
--- sales have; and whether their order is new is a look into a hash (IS TRUE keeps it one), not a join, which would be a loop
--- over all orders for each line.
+-- In the plan on which a prepared statement settles every array has ten elements. So lines find their price by sale and SKU,
+-- not by an SKU that a hundred sales have; and whether their order is new is a look into a hash (IS TRUE keeps it one), not a
+-- join, which would be a loop over all orders for each line.
 -- $1 partition  $2 ids  $3 sales  $4 buyers  $5 keys  $6 fingerprints
 -- $7 order of each line  $8 its sale  $9 SKUs  $10 quantities
 WITH incoming AS (

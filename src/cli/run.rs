@@ -15,14 +15,17 @@ pub(super) fn run(settings: &Settings) -> Result<(), CliError> {
     block_on(run_node(settings))?
 }
 
-/// Not worth dying for: a small sale needs few connections.
-fn make_room(settings: &Settings) {
-    let connections = settings.http_connections_max;
+/// Files that are open beside connections of buyers: to the servers, and of whoever looks on.
+const OTHER_FILES: u64 = 200;
+
+/// Room for a crowd. Not worth dying for where there is none: a small sale needs few connections.
+pub(super) fn make_room(settings: &Settings) {
+    let connections = settings.http_connections_max as u64;
     match raise_open_files() {
-        Ok(files) if files < connections as u64 => tracing::warn!(
+        Ok(files) if settings.role.runs_api() && files < connections + OTHER_FILES => tracing::warn!(
             files,
             connections,
-            "fewer files may be open than connections: raise the hard limit of open files (LimitNOFILE, ulimit -Hn), or \
+            "too few files may be open for these connections: raise the hard limit of open files (LimitNOFILE, ulimit -Hn), or \
              lower http_connections_max"
         ),
         Ok(_) => {}

@@ -27,7 +27,7 @@ const REOPENING_MAX: Duration = Duration::from_millis(250);
 
 /// In a rush a worker lets entries gather before it reads again: a transaction costs the same for fifty as for five
 /// hundred, and it is the buyers' processor that it would spend. Below this many entries there is no rush.
-const GATHER_FROM: usize = 32;
+const GATHER_FROM: usize = 8;
 const GATHER: Duration = Duration::from_millis(20);
 
 /// How a worker works.

@@ -21,6 +21,7 @@ use self::servers::Servers;
 use self::settings::DevSettings;
 use self::welcome::{Welcome, reachable};
 use super::CliError;
+use super::run::make_room;
 use super::runtime::block_on;
 use super::stop_signals::StopSignals;
 use crate::config::Effective;
@@ -53,6 +54,7 @@ impl DevCommand {
             let Some(servers) = signals.unless_signalled(start).await else { return Ok(()) };
             let servers = servers?;
             servers.set_urls(&mut dev.settings)?;
+            make_room(&dev.settings);
             let gateway = DevGateway::start(&mut dev.settings, servers.data_dir()).await?;
             let ran = run_node(&dev, &servers, gateway.as_ref(), &mut signals).await;
             // After the node, which finishes the payments in hand.

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::Uri;
-use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +23,7 @@ use self::charges::Charges;
 use self::desk::Desk;
 use self::webhooks::Post;
 use crate::config::Secret;
-use crate::http::{BearerToken, BearerTokenError};
+use crate::http::{self, BearerToken, BearerTokenError};
 use crate::webhooks::WebhookSecret;
 
 pub use self::charges::SandboxCharge;
@@ -130,7 +129,7 @@ impl Sandbox {
                 .map_err(|source| SandboxError::State { path: path.display().to_string(), source })?,
         };
         let failed = |source| SandboxError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = http::listen(listen).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let desk = Arc::new(Desk::new(charges, rates, seed, token, (tasks.clone(), stop.clone())));

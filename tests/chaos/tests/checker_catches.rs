@@ -68,12 +68,12 @@ async fn a_key_that_is_looked_up_after_the_stock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_stock_without_its_guard() {
-    found_without("release_without_guard", "persisting_held_back", &[Broken::Leaked]).await;
+    found_without("release_without_guard", "allotments_sent_again", &[Broken::Leaked]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn units_of_a_cancelled_order_that_come_back_twice() {
-    let kind = "cancel_storm_persisting_held_back";
+    let kind = "cancel_storm_sent_again";
     found_without("release_without_guard", kind, &[Broken::Leaked]).await;
 }
 

@@ -81,7 +81,8 @@ pub fn all() -> Vec<Box<dyn Fault>> {
     faults.push(Box::new(Poison::default()));
     faults.push(Box::new(DuplicateOrder::default()));
     faults.push(Box::new(DeliveredTwice));
-    faults.push(Box::new(PersistingHeldBack::default()));
+    faults.push(Box::new(PersistingHeldBack::shortly()));
+    faults.push(Box::new(PersistingHeldBack::until_allotments_are_sent_again()));
     faults.push(Box::new(KilledWithBacklog));
     faults.push(Box::new(MemoryFull::default()));
     faults.extend(POINTS.iter().map(|point| Box::new(CrashPoint::new(*point)) as Box<dyn Fault>));

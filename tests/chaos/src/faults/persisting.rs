@@ -26,17 +26,40 @@ impl Block {
     }
 }
 
-/// Nothing is persisted for so long that the keeper sends what Redis has answered once more: units of a sale that is
-/// created meanwhile.
-#[derive(Default)]
+/// How long it takes until the keeper sends a change that Redis has answered once more (ms), and some time to do so.
+const SENT_AGAIN_MS: u64 = 10_200;
+
+/// Nothing is persisted for a while.
 pub struct PersistingHeldBack {
+    kind: &'static str,
+    /// Meanwhile a sale is created, whose units are on their way to Redis.
+    creates_sale: bool,
+    /// Changes of stock that must have been sent more than once.
+    sent_again: Option<&'static str>,
     block: Option<Block>,
+}
+
+impl PersistingHeldBack {
+    /// For a moment.
+    pub fn shortly() -> Self {
+        Self { kind: "persisting_held_back", creates_sale: true, sent_again: None, block: None }
+    }
+
+    /// For so long that units of a new sale are sent again.
+    pub fn until_allotments_are_sent_again() -> Self {
+        Self { kind: "allotments_sent_again", sent_again: Some("allotment"), ..Self::shortly() }
+    }
+
+    /// For so long that units of orders that were given up are sent again.
+    pub fn until_returns_are_sent_again() -> Self {
+        Self { kind: "returns_sent_again", creates_sale: false, sent_again: Some("return"), block: None }
+    }
 }
 
 #[async_trait]
 impl Fault for PersistingHeldBack {
     fn kind(&self) -> &'static str {
-        "persisting_held_back"
+        self.kind
     }
 
     async fn inject(
@@ -45,24 +68,33 @@ impl Fault for PersistingHeldBack {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         self.block = Some(Block::writing(deployment, "stock_ledger").await?);
-        let sale = format!("{}-late", scene.sales[0]);
-        deployment.open_sale(&sale, &[("LATE", 100, None)]).await?;
-        scene.sales.push(sale);
+        if self.creates_sale {
+            let sale = format!("{}-late", scene.sales[0]);
+            deployment.open_sale(&sale, &[("LATE", 100, None)]).await?;
+            scene.sales.push(sale);
+        }
         Ok(Evidence::not_yet())
     }
 
     fn hold_ms(&self) -> std::ops::RangeInclusive<u64> {
-        // A change that Redis has answered is sent again after 10 s.
-        10_300..=11_500
+        match self.sent_again {
+            None => 300..=1200,
+            Some(_) => SENT_AGAIN_MS + 800..=SENT_AGAIN_MS + 1800,
+        }
     }
 
     async fn heal(&mut self, deployment: &mut Deployment, _: &mut Scene) -> Result<Evidence, ChaosError> {
-        let query = "SELECT count(*) FROM stock_intents WHERE applied_at IS NULL";
-        let open: i64 = deployment.sql().await?.query_one(query, &[]).await?.get(0);
+        let query = "SELECT count(*) FROM stock_intents
+                     WHERE applied_at IS NULL AND kind = coalesce($1, kind)
+                       AND created_at < clock_timestamp() - make_interval(secs => $2)";
+        let age_s = self.sent_again.map_or(0.0, |_| SENT_AGAIN_MS as f64 / 1000.0);
+        let row = deployment.sql().await?.query_one(query, &[&self.sent_again, &age_s]).await?;
+        let open: i64 = row.get(0);
         if let Some(block) = self.block.take() {
             block.release().await?;
         }
-        Ok(Evidence::seen(open > 0, format!("{open} changes of stock were under way")))
+        let times = if self.sent_again.is_some() { " for so long that they were sent again" } else { "" };
+        Ok(Evidence::seen(open > 0, format!("{open} changes of stock were under way{times}")))
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn storms() -> Vec<Box<dyn Fault>> {
         ("cancel_storm_redis_unreliable", Cancels, unreliable(Server::Redis)),
         ("cancel_storm_postgres_killed", Cancels, killed(Server::Postgres)),
         ("cancel_storm_keeper_frozen", Cancels, frozen(WhichNode::Keeper)),
-        ("cancel_storm_persisting_held_back", Cancels, Within::new(PersistingHeldBack::default())),
+        ("cancel_storm_sent_again", Cancels, Within::new(PersistingHeldBack::until_returns_are_sent_again())),
         ("cancel_storm_postgres_restored", Cancels, Within::new(CancelsRestored::default())),
         ("expiry_storm", Holds, Within::default()),
         ("expiry_storm_crash_before_commit", Holds, point(crash_point::EXPIRE_BEFORE_COMMIT)),
