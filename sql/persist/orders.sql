@@ -6,7 +6,8 @@
 -- payment its orders wait for it, and hold their units so long; the payment is written with them. It is due at once: the
 -- few seconds are for whoever hears of it from the payments stream. One that is made elsewhere is asked for when the hold
 -- is over and nothing was heard; not that of units which late money has claimed again (src/payment/record.rs): its buyer has
--- paid, and is sent to no checkout.
+-- paid, and is sent to no checkout. Such units are held for 30 s at least: it is not the buyer who is slow, and with a short
+-- hold on a slow machine the same money would claim its units again and again.
 -- In the plan on which a prepared statement settles every array has ten elements. So lines find their price by sale and SKU,
 -- not by an SKU that a hundred sales have; and whether their order is new is a look into a hash (IS TRUE keeps it one), not a
 -- join, which would be a loop over all orders for each line.
@@ -23,7 +24,8 @@ WITH incoming AS (
            -- From orders.accepted_at, which is generated and not there yet.
            CASE WHEN s.hold_s IS NOT NULL THEN
                to_timestamp(('x' || encode(substring(uuid_send(i.id) for 6), 'hex'))::bit(48)::bigint / 1000.0::float8)
-               + make_interval(secs => s.hold_s) END
+               + make_interval(secs => CASE WHEN starts_with(i.idem_key, 'doorbuster:paid-late:')
+                                            THEN greatest(s.hold_s, 30) ELSE s.hold_s END) END
     FROM incoming i LEFT JOIN sales s ON s.id = i.sale_id ORDER BY i.id
     ON CONFLICT DO NOTHING
     RETURNING id, sale_id, idem_key, state, expires_at
