@@ -73,8 +73,7 @@ async fn a_change_of_stock_without_its_guard() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn units_of_a_cancelled_order_that_come_back_twice() {
-    let kind = "cancel_storm_sent_again";
-    found_without("release_without_guard", kind, &[Broken::Leaked]).await;
+    found_without("release_without_guard", "cancel_storm_sent_again", &[Broken::Leaked]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
