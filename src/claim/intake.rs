@@ -103,7 +103,7 @@ impl Intake {
 }
 
 struct CallTarget {
-    /// When claims first found the partition closed.
+    /// When claims first found the partition closed since it was last seen open.
     closed_since: Mutex<Option<Instant>>,
     decider: Decider,
     gate: Gate,
@@ -174,7 +174,10 @@ fn send_batch(waiting: &mut Vec<Waiting>, target: &Arc<CallTarget>, calls: &Call
 /// A partition that is being opened anew costs buyers a short wait, not an error.
 async fn call_when_open(target: Arc<CallTarget>, wait: Duration, batch: Vec<Waiting>) {
     match tokio::time::timeout(wait, target.gate.clone().wait_open()).await {
-        Ok(scripts) => call(target, scripts, batch).await,
+        Ok(scripts) => {
+            target.was_open();
+            call(target, scripts, batch).await;
+        }
         Err(_) => answer_all(&target.metrics, batch, &ClaimError::Fenced),
     }
 }
@@ -307,7 +310,10 @@ async fn decide(
         }
         gate.refused(&scripts.stamp);
         match tokio::time::timeout(REOPENING_WAIT, gate.wait_other_than(&scripts.stamp)).await {
-            Ok(newer) => scripts = newer,
+            Ok(newer) => {
+                target.was_open();
+                scripts = newer;
+            }
             Err(_) => break,
         }
     }

@@ -99,6 +99,14 @@ async fn take_over(redis: &Redis, keys: &Keys, stamp: Stamp) {
     redis.on_key("HSET", &keys.meta, fields.to_vec()).await.unwrap();
 }
 
+const LIMITS: IntakeLimits = IntakeLimits {
+    batch_max: 10,
+    calls_max: 1,
+    queue_max: 10,
+    wait_max: Duration::from_secs(10),
+    backlog_max: 100,
+};
+
 fn claim(sale: &SaleId, key: &str) -> Claim {
     let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
     Claim::new(
@@ -116,19 +124,38 @@ async fn a_claim_that_meets_the_next_opening_is_sent_again_under_its_stamp() {
     world.stop_node().await;
     let (redis, keys) = (world.redis_client().await, Keys::new(PARTITION));
     let mut gate = Gate::watch(redis.clone(), PARTITION);
-    let limits = IntakeLimits {
-        batch_max: 10,
-        calls_max: 1,
-        queue_max: 10,
-        wait_max: Duration::from_secs(10),
-        backlog_max: 100,
-    };
     let older = gate.wait_open().await.stamp;
-    let intake = Intake::start(redis.clone(), gate, &sale, limits, Metrics::new().claims.clone());
+    let intake = Intake::start(redis.clone(), gate, &sale, LIMITS, Metrics::new().claims.clone());
     take_over(&redis, &keys, Stamp { nonce: older.nonce ^ 1, ..older }).await;
     // The gate looks again in half a second: until then this node knows only the older stamp.
     let decided = intake.decide(claim(&sale, "1")).await;
     assert!(matches!(decided, Ok(Decision::Accepted(_))), "{decided:?}");
+}
+
+/// As at a restart of Postgres, which closes a partition twice: to catch up, and to be opened anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_wait_for_each_opening_of_several() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    world.stop_node().await;
+    let (redis, keys) = (world.redis_client().await, Keys::new(PARTITION));
+    let mut gate = Gate::watch(redis.clone(), PARTITION);
+    let first = gate.wait_open().await.stamp;
+    let intake = Intake::start(redis.clone(), gate.clone(), &sale, LIMITS, Metrics::new().claims.clone());
+    // Together longer than a claim waits for one.
+    for round in 1..=10 {
+        world.redis_says(&["HSET", "{p0}:meta", "state", "closed"]).await;
+        world.until("the gate is closed", || async { gate.open().is_none() }).await;
+        let claimed = tokio::spawn({
+            let (intake, claim) = (intake.clone(), claim(&sale, &round.to_string()));
+            async move { intake.decide(claim).await }
+        });
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        take_over(&redis, &keys, Stamp { epoch: first.epoch + round, ..first }).await;
+        world.redis_says(&["HSET", "{p0}:meta", "state", "open"]).await;
+        let decided = claimed.await.unwrap();
+        assert!(matches!(decided, Ok(Decision::Accepted(_))), "opening {round}: {decided:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
