@@ -92,6 +92,8 @@ settings! {
         payment_concurrency: usize = 64, 1..=10_000 "payments";
         /// Time between two looks for payments that are due; new ones are told sooner, by the payments stream.
         payment_poll_ms: Millis = Millis::new(500), 10..=60_000 "milliseconds";
+        /// How long a process may work on one payment, besides what the gateway may take, before another counts it as lost.
+        payment_lease_s: Seconds = Seconds::new(20), 1..=3_600 "seconds";
         /// The pause before a payment of which nothing is known is looked at again; doubled each time, up to an hour.
         payment_retry_ms: Millis = Millis::new(2_000), 10..=600_000 "milliseconds";
         /// How long a request to charge, or a buyer's own payment, may be on its way; past it, what the gateway never heard of is void.

@@ -1,7 +1,6 @@
 //! The role `payment`, and where the gateway tells of payments.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::parts::{Parts, decider};
 use super::{Node, NodeError};
@@ -16,15 +15,14 @@ use crate::redis::Redis;
 use crate::supervise::supervise;
 use crate::webhooks::WebhookSecret;
 
-/// How long a payment worker may work on a payment before another takes it, besides what the gateway may take.
-const PAYMENT_LEASE: Duration = Duration::from_secs(20);
-
 /// The door to payments, as the settings say.
 pub(crate) fn payment_desk(settings: &Settings, pool: PgPool) -> PaymentDesk {
     let attempts = settings.gateway_attempts;
     let pauses = settings.gateway_retry_ms.duration() * (1 << attempts);
     let times = PaymentTimes {
-        lease: PAYMENT_LEASE + settings.gateway_timeout_ms.duration() * attempts + pauses,
+        lease: settings.payment_lease_s.duration()
+            + settings.gateway_timeout_ms.duration() * attempts
+            + pauses,
         pause_min: settings.payment_retry_ms.duration(),
         charge_lasts: settings.payment_give_up_s.duration(),
         recheck: settings.payment_recheck_s.duration(),

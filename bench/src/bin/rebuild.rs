@@ -15,6 +15,10 @@ use doorbuster::postgres::connect_pool;
 use doorbuster::servers::{PostgresOptions, PrivatePostgres, PrivateRedis, RedisOptions};
 use serde_json::json;
 
+/// As the engine's binary has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Orders as a persist worker writes them: one line each, ids that count up, a millisecond for every 50.

@@ -14,13 +14,15 @@ const DOWN_AFTER_MS: u32 = 1000;
 
 /// A gateway that is away or slow for a second is to be noticed, and a request to charge that a frozen process sends at
 /// last is to count as one that may still come.
-const PAYMENT_SETTINGS: [(&str, &str); 9] = [
+const PAYMENT_SETTINGS: [(&str, &str); 10] = [
     ("gateway_timeout_ms", "500"),
     ("gateway_attempts", "2"),
     ("gateway_retry_ms", "20"),
     ("gateway_breaker_failures", "5"),
     ("gateway_breaker_ms", "300"),
     ("payment_poll_ms", "100"),
+    // A frozen process wakes up behind it.
+    ("payment_lease_s", "1"),
     ("payment_retry_ms", "100"),
     ("payment_recheck_s", "1"),
     ("payment_give_up_s", "8"),

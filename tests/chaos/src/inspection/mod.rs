@@ -16,6 +16,8 @@ pub use read::read_at_rest;
 pub use watch::{OversoldWatch, deadlocks};
 
 const POLL: Duration = Duration::from_millis(20);
+/// Each look costs both servers some queries.
+const REST_POLL: Duration = Duration::from_millis(60);
 /// How far a partition is with what it has accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -121,6 +123,6 @@ async fn wait_settled(deployment: &Deployment) -> Result<UnderWay, ChaosError> {
             return Ok(now);
         }
         was_at_rest = is_at_rest;
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(REST_POLL).await;
     }
 }
