@@ -1,4 +1,5 @@
--- What the rules look at (src/payment/rules), and what the gateway and the claim are told.
+-- What the rules look at (src/payment/rules), and what the gateway and the claim are told; the payments are held until the
+-- end of the transaction.
 -- $1 orders  $2 seconds after which no request to charge is on its way any more
 -- The planner is not to see how many orders there are: it would plan this anew each time, which takes longer than to run it.
 SELECT p.order_id, p.state, p.attempts, p.last_error IS NOT NULL AND p.state = 'unknown' AS is_parked,
@@ -21,3 +22,4 @@ CROSS JOIN LATERAL (
     FROM order_lines l JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
     WHERE l.order_id = o.id
 ) b
+FOR UPDATE OF p

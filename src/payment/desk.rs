@@ -20,7 +20,6 @@ use crate::retry::RetryPolicy;
 const LOCK_DUE: &str = include_str!("../../sql/payment/lock_due.sql");
 const LOCK_NEW: &str = include_str!("../../sql/payment/lock_new.sql");
 const LOCK_ORDER: &str = "SELECT FROM orders WHERE id = $1 FOR UPDATE";
-const LOCK_PAYMENT: &str = "SELECT FROM payments WHERE order_id = $1 FOR UPDATE";
 const ENSURE: &str = include_str!("../../sql/payment/ensure.sql");
 const FACTS: &str = include_str!("../../sql/payment/facts.sql");
 const BEGIN: &str = include_str!("../../sql/payment/begin.sql");
@@ -229,12 +228,14 @@ impl PaymentDesk {
         if tx.execute(&lock_order, &[&id]).await? == 0 {
             return Err(PaymentError::None(order));
         }
-        for statement in [ENSURE, LOCK_PAYMENT] {
-            let statement = tx.prepare_cached(statement).await?;
-            tx.execute(&statement, &[&id]).await?;
+        let (facts, charge_lasts) = (tx.prepare_cached(FACTS).await?, self.times.charge_lasts.as_secs_f64());
+        let hold = async || tx.query_opt(&facts, &[&[id].as_slice(), &charge_lasts]).await;
+        let mut row = hold().await?;
+        if row.is_none() {
+            let ensure = tx.prepare_cached(ENSURE).await?;
+            tx.execute(&ensure, &[&id]).await?;
+            row = hold().await?;
         }
-        let facts = tx.prepare_cached(FACTS).await?;
-        let row = tx.query_opt(&facts, &[&vec![id], &self.times.charge_lasts.as_secs_f64()]).await?;
         let record = PaymentRecord::read(&row.ok_or(PaymentError::None(order))?)?;
         if !record.is_drained {
             return Err(LifeError::NotDrained(order.partition()).into());

@@ -30,6 +30,8 @@ enum By {
     Holds,
     /// Payments: a node that asks the gateway is armed.
     Payments,
+    /// Money that comes too late: the same, but few come there.
+    LateMoney,
     /// Units that come back: every worker is armed, since only the keeper comes there.
     Returns,
 }
@@ -88,14 +90,14 @@ pub(super) const PAYMENT_POINTS: [Point; 4] = [
     point("payment_after_conclude", "crash_payment_after_conclude", By::Payments),
 ];
 pub(super) const AFTER_RECLAIM: Point =
-    point("payment_after_reclaim", "crash_payment_after_reclaim", By::Payments);
+    point("payment_after_reclaim", "crash_payment_after_reclaim", By::LateMoney);
 pub(super) const BEFORE_BROUGHT: Point =
-    point("payment_before_brought", "crash_payment_before_brought", By::Payments);
+    point("payment_before_brought", "crash_payment_before_brought", By::LateMoney);
 
 /// How often the line is passed before it ends the process.
 const PASSES_MAX: u32 = 20;
-/// The same where a pass is a whole batch of orders.
-const BATCHES_MAX: u32 = 4;
+/// The same where passes are rare, such as one for a whole batch of orders.
+const RARE_PASSES_MAX: u32 = 4;
 /// How long the armed process may live.
 const END_WITHIN: Duration = Duration::from_secs(20);
 
@@ -180,7 +182,7 @@ impl Fault for CrashPoint {
             By::Claims | By::Entries | By::Cancels | By::Returns | By::Payments => {
                 scene.random.u32(..PASSES_MAX)
             }
-            By::Holds => scene.random.u32(..BATCHES_MAX),
+            By::Holds | By::LateMoney => scene.random.u32(..RARE_PASSES_MAX),
             By::NewSale | By::Opening | By::Rebuild => 0,
         };
         match self.point.by {
@@ -192,7 +194,7 @@ impl Fault for CrashPoint {
                 let workers = deployment.of_role(Role::Worker);
                 self.arm(deployment, workers[scene.random.usize(..workers.len())], passes)?;
             }
-            By::Payments => {
+            By::Payments | By::LateMoney => {
                 let nodes = deployment.of_role(Role::Payment);
                 self.arm(deployment, nodes[scene.random.usize(..nodes.len())], passes)?;
             }
