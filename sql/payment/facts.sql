@@ -2,6 +2,7 @@
 -- end of the transaction.
 -- $1 orders  $2 seconds after which no request to charge is on its way any more
 -- The planner is not to see how many orders there are: it would plan this anew each time, which takes longer than to run it.
+-- Nor is it to join what it takes for ten orders with a whole table: so each is looked for by itself.
 SELECT p.order_id, p.state, p.attempts, p.last_error IS NOT NULL AND p.state = 'unknown' AS is_parked,
        -- Who pays elsewhere may do so without our asking.
        CASE WHEN s.payment = 'checkout' THEN greatest(o.expires_at, p.charged_at) ELSE p.charged_at END
@@ -11,8 +12,8 @@ SELECT p.order_id, p.state, p.attempts, p.last_error IS NOT NULL AND p.state = '
        o.sale_id, o.buyer, o.idem_key, b.cost, b.currency, b.lines,
        d.drained_postgres IS NOT DISTINCT FROM postgres_identity() AS is_drained
 FROM unnest((SELECT $1::uuid[])) AS wanted (id)
-JOIN payments p ON p.order_id = wanted.id
-JOIN orders o ON o.id = p.order_id
+CROSS JOIN LATERAL (SELECT * FROM payments WHERE order_id = wanted.id FOR UPDATE) p
+CROSS JOIN LATERAL (SELECT * FROM orders WHERE id = p.order_id OFFSET 0) o
 JOIN sales s ON s.id = o.sale_id
 JOIN partitions d ON d.partition = o.partition
 CROSS JOIN LATERAL (
@@ -22,4 +23,3 @@ CROSS JOIN LATERAL (
     FROM order_lines l JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
     WHERE l.order_id = o.id
 ) b
-FOR UPDATE OF p

@@ -310,10 +310,7 @@ async fn decide(
         }
         gate.refused(&scripts.stamp);
         match tokio::time::timeout(REOPENING_WAIT, gate.wait_other_than(&scripts.stamp)).await {
-            Ok(newer) => {
-                target.was_open();
-                scripts = newer;
-            }
+            Ok(newer) => scripts = newer,
             Err(_) => break,
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use deadpool_postgres::{GenericClient, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::error::PaymentError;
@@ -132,8 +133,7 @@ impl PaymentDesk {
 
     /// What can be read of these; what cannot is said, and holds nobody up.
     async fn read(&self, tx: &Transaction<'_>, ids: &[Uuid]) -> Result<Vec<TakenPayment>, PaymentError> {
-        let facts = tx.prepare_cached(FACTS).await?;
-        let rows = tx.query(&facts, &[&ids, &self.times.charge_lasts.as_secs_f64()]).await?;
+        let rows = self.facts(tx, ids).await?;
         let mut taken = Vec::with_capacity(rows.len());
         for row in &rows {
             let id: Uuid = row.get("order_id");
@@ -228,19 +228,23 @@ impl PaymentDesk {
         if tx.execute(&lock_order, &[&id]).await? == 0 {
             return Err(PaymentError::None(order));
         }
-        let (facts, charge_lasts) = (tx.prepare_cached(FACTS).await?, self.times.charge_lasts.as_secs_f64());
-        let hold = async || tx.query_opt(&facts, &[&[id].as_slice(), &charge_lasts]).await;
-        let mut row = hold().await?;
-        if row.is_none() {
+        let mut rows = self.facts(tx, &[id]).await?;
+        if rows.is_empty() {
             let ensure = tx.prepare_cached(ENSURE).await?;
             tx.execute(&ensure, &[&id]).await?;
-            row = hold().await?;
+            rows = self.facts(tx, &[id]).await?;
         }
-        let record = PaymentRecord::read(&row.ok_or(PaymentError::None(order))?)?;
+        let record = PaymentRecord::read(rows.first().ok_or(PaymentError::None(order))?)?;
         if !record.is_drained {
             return Err(LifeError::NotDrained(order.partition()).into());
         }
         Ok(record)
+    }
+
+    /// Of these orders, those that have a payment, which is held until this transaction ends.
+    async fn facts(&self, tx: &Transaction<'_>, orders: &[Uuid]) -> Result<Vec<Row>, PgError> {
+        let facts = tx.prepare_cached(FACTS).await?;
+        Ok(tx.query(&facts, &[&orders, &self.times.charge_lasts.as_secs_f64()]).await?)
     }
 
     /// Writes a verdict, and takes its step.

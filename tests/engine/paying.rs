@@ -265,3 +265,29 @@ async fn an_order_without_a_payment_has_none() {
     let verdict = hear(&desk, order, &paid(1999)).await.unwrap();
     assert_eq!(verdict.payment, PaymentState::Paid);
 }
+
+/// Workers take payments without their orders, so whoever has the order may still have to wait for its payment.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_heard_is_judged_by_what_the_payment_has_become() {
+    let world = World::new().await;
+    let sale = world.paid_sale("paid", 10, 600, gateway()).await;
+    for (buyer, is_committed, becomes) in [("alice", true, "refund_due"), ("bob", false, "declined")] {
+        let order = world.order(&sale, buyer).await;
+        let mut other = world.reconnect().await;
+        let held = other.transaction().await.unwrap();
+        let change = "UPDATE payments SET state = 'refund_due' WHERE order_id = $1";
+        held.execute(change, &[&order.to_uuid()]).await.unwrap();
+        let desk = world.payment_desk();
+        let heard = tokio::spawn(async move { hear(&desk, order, &News::Declined("no".into())).await });
+        let waiting = "SELECT count(*) FROM pg_stat_activity
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        world.until("it waits for the payment", || async { world.count(waiting).await == 1 }).await;
+        if is_committed {
+            held.commit().await.unwrap()
+        } else {
+            held.rollback().await.unwrap()
+        }
+        heard.await.unwrap().unwrap();
+        assert_eq!(world.payment_of(order).await, becomes);
+    }
+}

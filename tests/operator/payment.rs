@@ -38,6 +38,11 @@ async fn a_refund_by_hand_ends_what_wants_attention() {
     assert!(unasked.code == 1 && unasked.error.contains("Add --yes"), "{}", unasked.error);
     assert!(unasked.error.contains("(1999 EUR, minor units) went back"), "{}", unasked.error);
     assert_eq!(world.payment_of(order).await, "refund_due");
+    let refund = async || {
+        let shown = run(&world, &["order", "show", &id]).await.out;
+        shown.lines().find_map(|line| line.strip_prefix("refund   ")).unwrap_or("none").to_owned()
+    };
+    assert!(refund().await.starts_with("due since "), "{}", refund().await);
     let done = run(&world, &[&command[..], &["--yes"]].concat()).await;
     assert_eq!((done.code, done.out), (0, format!("payment of {id}: refunded\n")));
     // Said again it changes nothing, so nobody is asked.
@@ -45,6 +50,7 @@ async fn a_refund_by_hand_ends_what_wants_attention() {
     assert_eq!((again.code, again.out), (0, format!("payment of {id}: already refunded\n")));
     let shown = run(&world, &["order", "show", &id]).await.out;
     assert_eq!(shown.matches("cli: olga: paid back by hand: transfer 4711").count(), 1, "{shown}");
+    assert!(refund().await.starts_with("made, was due since "), "{}", refund().await);
     assert_eq!(run(&world, &["payment", "list"]).await.out, "none\n");
     let well = run(&world, &["status"]).await;
     assert_eq!(well.code, 0, "{}", well.out);

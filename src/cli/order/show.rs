@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde_json::Value;
 
 use crate::order_life::{OrderPayment, OrderRecord, UnitsBack};
+use crate::payment::PaymentState;
 
 pub(super) fn write(out: &mut impl Write, order: &OrderRecord) -> io::Result<()> {
     let reason = order.cancel_reason.as_deref().map(|reason| format!(" ({reason})")).unwrap_or_default();
@@ -31,7 +32,9 @@ pub(super) fn write(out: &mut impl Write, order: &OrderRecord) -> io::Result<()>
         writeln!(out, "expires  {expires_at}{}", if order.state == "pending" { "" } else { " (no longer)" })?;
     }
     if let Some(since) = order.refund_due_at {
-        writeln!(out, "refund   due since {since}")?;
+        let refunded = PaymentState::Refunded.as_str();
+        let is_made = order.payment.as_ref().is_some_and(|payment| payment.state == refunded);
+        writeln!(out, "refund   {} since {since}", if is_made { "made, was due" } else { "due" })?;
     }
     if let Some(payment) = &order.payment {
         write_payment(out, payment)?;

@@ -21,7 +21,7 @@ const PAYMENT_SETTINGS: [(&str, &str); 10] = [
     ("gateway_breaker_failures", "5"),
     ("gateway_breaker_ms", "300"),
     ("payment_poll_ms", "100"),
-    // A frozen process wakes up behind it.
+    // Some frozen processes wake up behind it.
     ("payment_lease_s", "1"),
     ("payment_retry_ms", "100"),
     ("payment_recheck_s", "1"),

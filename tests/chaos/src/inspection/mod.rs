@@ -18,6 +18,7 @@ pub use watch::{OversoldWatch, deadlocks};
 const POLL: Duration = Duration::from_millis(20);
 /// Each look costs both servers some queries.
 const REST_POLL: Duration = Duration::from_millis(60);
+
 /// How far a partition is with what it has accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
