@@ -12,6 +12,7 @@ use chaos::faults;
 use chaos::report::{RunRecord, Total};
 use chaos::runner::{Plan, run};
 use clap::Parser;
+use clap::builder::PossibleValuesParser;
 
 /// Breaks a Doorbuster under traffic, and checks what it promised
 #[derive(Debug, Parser)]
@@ -26,10 +27,15 @@ struct Arguments {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     lanes: u8,
     /// Only faults of these kinds (may be repeated)
-    #[arg(long = "fault")]
+    #[arg(long = "fault", value_parser = PossibleValuesParser::new(faults::kinds()), hide_possible_values = true)]
     faults: Vec<String>,
     /// None of these kinds (may be repeated)
-    #[arg(long = "without", conflicts_with = "faults")]
+    #[arg(
+        long = "without",
+        conflicts_with = "faults",
+        value_parser = PossibleValuesParser::new(faults::kinds()),
+        hide_possible_values = true
+    )]
     without: Vec<String>,
     /// Partitions
     #[arg(long, default_value_t = 1)]
@@ -137,10 +143,14 @@ fn plan(arguments: &Arguments) -> Plan {
 }
 
 fn tell(event: &EventReport) {
-    let verdict = if event.is_good() { "ok" } else { "BROKEN" };
+    let verdict = match (event.findings.is_clean(), event.fired) {
+        (true, true) => "ok",
+        (true, false) => "unfired",
+        (false, _) => "BROKEN",
+    };
     let ms = |time: Option<u64>| time.map_or_else(|| "never".to_owned(), |ms| format!("{ms} ms"));
     println!(
-        "{verdict:6} {:32} {:5} requests, {:4} orders, first after {}, drained after {}: {}",
+        "{verdict:7} {:32} {:5} requests, {:4} orders, first after {}, drained after {}: {}",
         event.kind,
         event.attempts,
         event.findings.acknowledged,
