@@ -19,6 +19,8 @@ use crate::storage::Layout;
 /// Orders that were paid for before anything breaks, and how long they are waited for.
 const PAID_MIN: i64 = 10;
 const PAID_WITHIN: Duration = Duration::from_secs(60);
+/// How long late money is waited for that finds no units any more: where the scarce item is paid for in time, none comes.
+const WHOLE_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
 /// A sale that is paid for, and what breaks in it.
@@ -129,7 +131,7 @@ impl Fault for Payments {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         let has_begun = |paid: Paid| paid.has_begun(self.occasion);
-        self.before = wait_paid(has_begun, deployment, scene).await?;
+        self.before = wait_paid(has_begun, PAID_WITHIN, deployment, scene).await?;
         self.within.inject(deployment, scene, "money comes late").await
     }
 
@@ -137,8 +139,10 @@ impl Fault for Payments {
     async fn heal(&mut self, deployment: &mut Deployment, scene: &mut Scene) -> Result<Evidence, ChaosError> {
         let Evidence { fired: broke, what } = self.within.heal(deployment, scene).await?;
         let before = self.before;
-        let is_more = |paid: Paid| paid.is_whole(self.occasion) && paid.all() > before.all();
-        let now = wait_paid(is_more, deployment, scene).await?;
+        let is_more = |paid: Paid| paid.has_begun(self.occasion) && paid.all() > before.all();
+        wait_paid(is_more, PAID_WITHIN, deployment, scene).await?;
+        let is_whole = |paid: Paid| paid.is_whole(self.occasion);
+        let now = wait_paid(is_whole, WHOLE_WITHIN, deployment, scene).await?;
         let is_at_work = before.has_begun(self.occasion) && is_more(now);
         let Paid { in_time, again, back } = now;
         let late = format!("of late money {again} bought again, {back} back");
@@ -150,6 +154,7 @@ impl Fault for Payments {
 /// Waits for such payments, and tells which there are then.
 async fn wait_paid(
     are_there: impl Fn(Paid) -> bool,
+    within: Duration,
     deployment: &Deployment,
     scene: &Scene,
 ) -> Result<Paid, ChaosError> {
@@ -157,7 +162,7 @@ async fn wait_paid(
                         count(*) FILTER (WHERE p.state = 'moved'),
                         count(*) FILTER (WHERE p.state = 'refunded' AND o.cancel_reason = 'expired')
                  FROM payments p JOIN orders o ON o.id = p.order_id WHERE o.sale_id = $1";
-    let end = Instant::now() + PAID_WITHIN;
+    let end = Instant::now() + within;
     let db = deployment.sql().await?;
     loop {
         let row = db.query_one(query, &[&scene.sales[0]]).await?;
