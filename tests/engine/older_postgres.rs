@@ -99,6 +99,8 @@ async fn no_claim_fails_through_restarts_of_postgres() {
     let mut world = World::with_own_postgres(|_| ()).await;
     let sale = world.open_sale("demo", &[("TEE", 100_000, None)]).await;
     let client = world.client();
+    // A node reads a sale's definition in Postgres, once.
+    assert_eq!(client.claim(&sale, "first", "1", &[("TEE", 1)]).await.status, 202);
     let stop = tokio_util::sync::CancellationToken::new();
     let claims = tokio::spawn({
         let stop = stop.clone();
@@ -131,7 +133,7 @@ async fn no_claim_fails_through_restarts_of_postgres() {
     let accepted = claims.await.unwrap();
     world.db = world.reconnect().await;
     world.drained().await;
-    assert_eq!(world.count("SELECT count(*) FROM orders").await, accepted);
+    assert_eq!(world.count("SELECT count(*) FROM orders").await, accepted + 1);
     assert!(world.count("SELECT epoch FROM partitions").await > before + 1, "it was not opened anew");
 }
 
