@@ -160,10 +160,7 @@ fn send_batch(waiting: &mut Vec<Waiting>, target: &Arc<CallTarget>, calls: &Call
         return;
     }
     match target.gate.open().filter(|_| target.decider.redis().is_connected()) {
-        Some(scripts) => {
-            target.was_open();
-            calls.push(Box::pin(call(target.clone(), scripts, batch)));
-        }
+        Some(scripts) => calls.push(Box::pin(call(target.clone(), scripts, batch))),
         None => match target.may_open_within() {
             Some(wait) => calls.push(Box::pin(call_when_open(target.clone(), wait, batch))),
             None => answer_all(&target.metrics, batch, &ClaimError::Fenced),
@@ -174,10 +171,7 @@ fn send_batch(waiting: &mut Vec<Waiting>, target: &Arc<CallTarget>, calls: &Call
 /// A partition that is being opened anew costs buyers a short wait, not an error.
 async fn call_when_open(target: Arc<CallTarget>, wait: Duration, batch: Vec<Waiting>) {
     match tokio::time::timeout(wait, target.gate.clone().wait_open()).await {
-        Ok(scripts) => {
-            target.was_open();
-            call(target, scripts, batch).await;
-        }
+        Ok(scripts) => call(target, scripts, batch).await,
         Err(_) => answer_all(&target.metrics, batch, &ClaimError::Fenced),
     }
 }
@@ -185,10 +179,6 @@ async fn call_when_open(target: Arc<CallTarget>, wait: Duration, batch: Vec<Wait
 impl CallTarget {
     fn closed_since(&self) -> MutexGuard<'_, Option<Instant>> {
         self.closed_since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn was_open(&self) {
-        *self.closed_since() = None;
     }
 
     /// How long an opening is worth waiting for; `None` where it is long overdue: then everyone is told at once.
@@ -199,6 +189,7 @@ impl CallTarget {
 }
 
 async fn call(target: Arc<CallTarget>, scripts: Arc<StampedScripts>, mut batch: Vec<Waiting>) {
+    *target.closed_since() = None;
     if target.refusing.load(Ordering::Relaxed) {
         batch = refuse(&target, &scripts, batch).await;
         if batch.is_empty() {

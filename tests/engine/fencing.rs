@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use doorbuster::buyer::BuyerId;
-use doorbuster::catalogue::SaleId;
-use doorbuster::claim::{Claim, Decision, IdempotencyKey, Intake, IntakeLimits, sorted_lines};
+use doorbuster::claim::Decision;
 use doorbuster::gate::Gate;
 use doorbuster::log::{EntryId, read_range};
-use doorbuster::metrics::Metrics;
 use doorbuster::partition::Partition;
 use doorbuster::persist::{Fence, WriteError, persist};
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::{Keys, Redis, Stamp, StampedScripts};
 
+use crate::support::claims::{claim, intake};
 use crate::support::{Block, PATIENCE, World};
 
 const PARTITION: Partition = Partition::new(0);
@@ -99,24 +97,6 @@ async fn take_over(redis: &Redis, keys: &Keys, stamp: Stamp) {
     redis.on_key("HSET", &keys.meta, fields.to_vec()).await.unwrap();
 }
 
-const LIMITS: IntakeLimits = IntakeLimits {
-    batch_max: 10,
-    calls_max: 1,
-    queue_max: 10,
-    wait_max: Duration::from_secs(10),
-    backlog_max: 100,
-};
-
-fn claim(sale: &SaleId, key: &str) -> Claim {
-    let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
-    Claim::new(
-        sale.clone(),
-        BuyerId::parse(b"alice").unwrap(),
-        IdempotencyKey::parse(key.as_bytes()).unwrap(),
-        lines,
-    )
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claim_that_meets_the_next_opening_is_sent_again_under_its_stamp() {
     let mut world = World::new().await;
@@ -125,10 +105,10 @@ async fn a_claim_that_meets_the_next_opening_is_sent_again_under_its_stamp() {
     let (redis, keys) = (world.redis_client().await, Keys::new(PARTITION));
     let mut gate = Gate::watch(redis.clone(), PARTITION);
     let older = gate.wait_open().await.stamp;
-    let intake = Intake::start(redis.clone(), gate, &sale, LIMITS, Metrics::new().claims.clone());
+    let intake = intake(&redis, &gate, &sale);
     take_over(&redis, &keys, Stamp { nonce: older.nonce ^ 1, ..older }).await;
     // The gate looks again in half a second: until then this node knows only the older stamp.
-    let decided = intake.decide(claim(&sale, "1")).await;
+    let decided = intake.decide(claim(&sale, "alice", "1")).await;
     assert!(matches!(decided, Ok(Decision::Accepted(_))), "{decided:?}");
 }
 
@@ -141,13 +121,13 @@ async fn claims_wait_for_each_opening_of_several() {
     let (redis, keys) = (world.redis_client().await, Keys::new(PARTITION));
     let mut gate = Gate::watch(redis.clone(), PARTITION);
     let first = gate.wait_open().await.stamp;
-    let intake = Intake::start(redis.clone(), gate.clone(), &sale, LIMITS, Metrics::new().claims.clone());
+    let intake = intake(&redis, &gate, &sale);
     // An open gate is looked at twice a second: together longer than a claim waits for one opening.
     for round in 1..=4 {
         world.redis_says(&["HSET", "{p0}:meta", "state", "closed"]).await;
         world.until("the gate is closed", || async { gate.open().is_none() }).await;
         let claimed = tokio::spawn({
-            let (intake, claim) = (intake.clone(), claim(&sale, &round.to_string()));
+            let (intake, claim) = (intake.clone(), claim(&sale, "alice", &round.to_string()));
             async move { intake.decide(claim).await }
         });
         tokio::time::sleep(Duration::from_millis(150)).await;

@@ -40,7 +40,7 @@ async fn late_money_buys_the_units_again_where_there_are_any() {
     assert_eq!(world.stock(&sale, "TEE").await, 0);
     // However short the sale's hold: the buyer has paid, and a slow machine is not to claim for the same money again and again.
     let holds = "SELECT extract(epoch FROM expires_at - accepted_at)::float8 FROM orders WHERE id = $1";
-    let hold_s: f64 = world.reconnect().await.query_one(holds, &[&moved]).await.unwrap().get(0);
+    let hold_s: f64 = world.db.query_one(holds, &[&moved]).await.unwrap().get(0);
     assert!(hold_s >= 30.0, "held for {hold_s} s");
     // The money of the other order goes back under the name by which the gateway knows it.
     cancel(&world.orders(), other, Cancellation::Operator).await.unwrap();

@@ -4,39 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use doorbuster::buyer::BuyerId;
-use doorbuster::catalogue::SaleId;
-use doorbuster::claim::{Claim, ClaimError, Decision, IdempotencyKey, Intake, IntakeLimits, sorted_lines};
+use doorbuster::claim::{ClaimError, Decision};
 use doorbuster::config::Role;
 use doorbuster::gate::Gate;
-use doorbuster::metrics::Metrics;
 use doorbuster::partition::Partition;
 use doorbuster::postgres::PartitionLock;
-use doorbuster::redis::{Keys, Redis, Script, ScriptTexts, StampedScripts};
+use doorbuster::redis::{Keys, Script, ScriptTexts, StampedScripts};
 
+use crate::support::claims::{claim, intake};
 use crate::support::{PATIENCE, World};
 
 const PARTITION: Partition = Partition::new(0);
 
 fn other_version() -> ScriptTexts {
     ScriptTexts::changed(|_, text| format!("{text}-- of another version\n"))
-}
-
-fn intake(redis: &Redis, gate: &Gate, sale: &SaleId) -> Intake {
-    let limits = IntakeLimits {
-        batch_max: 10,
-        calls_max: 1,
-        queue_max: 100,
-        wait_max: Duration::from_secs(10),
-        backlog_max: 1_000_000,
-    };
-    Intake::start(redis.clone(), gate.clone(), sale, limits, Metrics::new().claims.clone())
-}
-
-fn claim(sale: &SaleId, buyer: &str, key: &str) -> Claim {
-    let lines = sorted_lines(vec![("TEE".parse().unwrap(), 1)]).unwrap();
-    let (buyer, key) = (BuyerId::parse(buyer.as_bytes()), IdempotencyKey::parse(key.as_bytes()));
-    Claim::new(sale.clone(), buyer.unwrap(), key.unwrap(), lines)
 }
 
 /// Whether Redis knows the claim script of these texts under the current stamp.

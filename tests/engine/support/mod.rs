@@ -3,6 +3,7 @@
 
 pub mod backup;
 pub mod block;
+pub mod claims;
 pub mod event_stream;
 pub mod forwarder;
 pub mod http;

@@ -56,10 +56,10 @@ impl Paid {
         }
     }
 
-    /// Whether all came of it that is to come; of late money, that it was of use to some buyers and not to others.
+    /// Whether, where money comes late, some was of use to nobody any more.
     fn is_whole(self, occasion: Occasion) -> bool {
         let comes_late = matches!(occasion, Occasion::LatePayments | Occasion::Checkouts);
-        self.has_begun(occasion) && (self.back > 0 || !comes_late)
+        self.back > 0 || !comes_late
     }
 }
 
