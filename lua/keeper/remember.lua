@@ -4,16 +4,26 @@
 --
 -- Not to be sent twice: a record would be there twice. An opening that lost a reply begins anew, with empty keys.
 -- KEYS  1 meta   2 buyers
--- ARGV  1 token   then pairs: buyer (may come again), record
+-- ARGV  1 token   2 "first" (each buyer comes once, and has no record yet) or "more"   then pairs: buyer, record
 -- Reply the number of buyers
--- Error SUPERSEDED state
+-- Error SUPERSEDED state;  ERR (a buyer of "first" had a record: it is lost, and the opening with it)
 -- @include opening
 local superseded = opening(KEYS[1], ARGV[1])
 if superseded then return superseded end
 
 local STEP = 2000 -- buyers in one command: bounded by what Lua can unpack
+if ARGV[2] == 'first' then
+  for i = 3, #ARGV, 2 * STEP do
+    local last = math.min(i + 2 * STEP - 1, #ARGV)
+    if redis.call('HSET', KEYS[2], unpack(ARGV, i, last)) ~= (last - i + 1) / 2 then
+      return redis.error_reply('ERR a buyer had a record already')
+    end
+  end
+  return (#ARGV - 2) / 2
+end
+
 local buyers, records = {}, {}
-for i = 2, #ARGV, 2 do
+for i = 3, #ARGV, 2 do
   local buyer = ARGV[i]
   local earlier = records[buyer]
   if earlier then

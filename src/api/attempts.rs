@@ -2,7 +2,6 @@
 //!
 //! Being over the rate does not end a claim: it may still find the order that it made before, and nothing else.
 
-use std::hash::{BuildHasherDefault, Hasher};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,6 +10,7 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::already_hashed::BuildAsItIs;
 use crate::buyer::BuyerId;
 
 /// The rate of one buyer at one node.
@@ -25,23 +25,7 @@ pub struct AttemptLimits {
 /// Buyers whose recent attempts are remembered, before those who are quiet are forgotten.
 const SWEEP_EVERY: u32 = 100_000;
 
-/// Keys are hashes already.
-#[derive(Clone, Copy, Default)]
-struct AsItIs(u64);
-
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxh3_64(bytes);
-    }
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-type Store = DashMapStateStore<u64, BuildHasherDefault<AsItIs>>;
+type Store = DashMapStateStore<u64, BuildAsItIs>;
 type Limiter = RateLimiter<u64, Store, DefaultClock>;
 
 /// Counts attempts.
@@ -54,8 +38,7 @@ impl Attempts {
     pub fn new(limits: AttemptLimits) -> Self {
         let quota = limits.per_second.map(|rate| Quota::per_second(rate).allow_burst(limits.burst));
         Self {
-            limiter: quota
-                .map(|quota| RateLimiter::dashmap_with_hasher(quota, BuildHasherDefault::default())),
+            limiter: quota.map(|quota| RateLimiter::dashmap_with_hasher(quota, BuildAsItIs::default())),
             since_sweep: AtomicU32::new(0),
         }
     }

@@ -10,6 +10,8 @@ use crate::order_id::Mark;
 pub const LINES_MAX: usize = 20;
 /// Units in one line, at most.
 pub const QUANTITY_MAX: u32 = 10_000;
+/// Of two digests and a mark, in bytes. The scripts cut it out by this length.
+const RECORD_HEAD_LENGTH: usize = 30;
 
 /// The lines of a claim were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,7 +94,9 @@ impl Claim {
 /// The head of the record that Redis keeps for an order: what a retry is recognised by.
 pub(crate) fn record_head(key: &IdempotencyKey, fingerprint: u64, mark: Mark) -> String {
     let parts = [&digest_text(key_digest(key))[..], &digest_text(fingerprint), &mark.text()];
-    parts.iter().flat_map(|part| part.iter()).map(|&c| char::from(c)).collect()
+    let mut head = String::with_capacity(RECORD_HEAD_LENGTH);
+    head.extend(parts.iter().flat_map(|part| part.iter()).map(|&c| char::from(c)));
+    head
 }
 
 #[cfg(test)]
@@ -125,6 +129,6 @@ mod tests {
     #[test]
     fn the_head_has_the_length_that_the_script_expects() {
         let head = record_head(&IdempotencyKey::parse(b"k").unwrap(), 1, Mark::random());
-        assert_eq!(head.len(), 30);
+        assert_eq!(head.len(), RECORD_HEAD_LENGTH);
     }
 }

@@ -19,6 +19,7 @@ use super::lock::KeeperLock;
 use super::memory::Memory;
 use super::old_lease::{RecordedLease, sells_not_before};
 use super::open_error::OpenError;
+use super::records::Which;
 use super::server_clock::{Lateness, ServerClock};
 use super::server_identity::ServerIdentity;
 use super::watermark::Watermark;
@@ -220,9 +221,15 @@ impl Opening<'_> {
     }
 
     /// Adds records of orders to those of their buyers, if this opening is still the one.
-    pub async fn remember(&self, buyers: &Key, records: Vec<Value>) -> Result<Reply, RedisError> {
-        let mut all = Vec::with_capacity(records.len() + 1);
+    pub async fn remember(
+        &self,
+        buyers: &Key,
+        which: Which,
+        records: Vec<Value>,
+    ) -> Result<Reply, RedisError> {
+        let mut all = Vec::with_capacity(records.len() + 2);
         all.push(self.token.as_str().into());
+        all.push(which.word().into());
         all.extend(records);
         let keys = vec![self.keys.meta.clone(), buyers.clone()];
         self.keeper.redis.run_keeper(KeeperScript::Remember, keys, all).await

@@ -1,12 +1,14 @@
 //! Records of orders on their way to Redis: many in one step, several steps in flight.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fred::types::{Key, Value};
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, TryStreamExt};
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::already_hashed::BuildAsItIs;
 use crate::catalogue::SaleId;
 use crate::redis::{RedisError, Reply};
 
@@ -21,53 +23,114 @@ const STEPS_MAX: usize = 4;
 pub(super) struct Records<'a> {
     opening: &'a Opening<'a>,
     of_sales: HashMap<SaleId, OfSale>,
+    /// Whether first records may be on their way. What more there is of their buyers waits for them.
+    first_in_flight: bool,
     in_flight: FuturesUnordered<BoxFuture<'a, Result<Reply, RedisError>>>,
 }
 
+/// Which records of their buyers a step adds. Redis need not look for earlier ones before it writes the first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Which {
+    First,
+    More,
+}
+
+impl Which {
+    /// For `remember.lua`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::More => "more",
+        }
+    }
+}
+
 struct OfSale {
-    buyers: Key,
+    key: Key,
+    /// Hashes of the buyers who have a record. One who is taken for another is looked for in vain, and no harm done.
+    buyers: HashSet<u64, BuildAsItIs>,
     /// Buyer, record, buyer, record.
-    waiting: Vec<Value>,
+    first: Vec<Value>,
+    more: Vec<Value>,
+}
+
+impl OfSale {
+    fn waiting(&mut self, which: Which) -> &mut Vec<Value> {
+        match which {
+            Which::First => &mut self.first,
+            Which::More => &mut self.more,
+        }
+    }
 }
 
 impl<'a> Records<'a> {
     pub fn new(opening: &'a Opening<'a>) -> Self {
-        Self { opening, of_sales: HashMap::new(), in_flight: FuturesUnordered::new() }
+        let of_sales = HashMap::new();
+        Self { opening, of_sales, first_in_flight: false, in_flight: FuturesUnordered::new() }
     }
 
-    pub async fn add(&mut self, sale: &SaleId, buyer: &str, record: String) -> Result<(), RedisError> {
+    pub async fn add(&mut self, sale: &SaleId, buyer: String, record: String) -> Result<(), RedisError> {
         if !self.of_sales.contains_key(sale) {
-            let buyers = self.opening.keys.sale(sale).buyers;
-            self.of_sales.insert(sale.clone(), OfSale { buyers, waiting: Vec::new() });
+            let key = self.opening.keys.sale(sale).buyers;
+            let (buyers, first, more) = (HashSet::default(), Vec::new(), Vec::new());
+            self.of_sales.insert(sale.clone(), OfSale { key, buyers, first, more });
         }
         let Some(of_sale) = self.of_sales.get_mut(sale) else { return Ok(()) };
-        of_sale.waiting.extend([buyer.into(), record.into()]);
-        if of_sale.waiting.len() < 2 * STEP {
+        let is_first = of_sale.buyers.insert(xxh3_64(buyer.as_bytes()));
+        let which = if is_first { Which::First } else { Which::More };
+        let waiting = of_sale.waiting(which);
+        waiting.extend([buyer.into(), record.into()]);
+        if waiting.len() < 2 * STEP {
             return Ok(());
         }
-        let (buyers, full) = (of_sale.buyers.clone(), std::mem::take(&mut of_sale.waiting));
-        self.send(buyers, full).await
+        if which == Which::More {
+            self.send(sale, Which::First).await?;
+            self.first_written().await?;
+        }
+        self.send(sale, which).await
     }
 
     /// Sends what waits, and waits for all.
     pub async fn finish(mut self) -> Result<(), RedisError> {
-        for (_, of_sale) in std::mem::take(&mut self.of_sales) {
-            if !of_sale.waiting.is_empty() {
-                self.send(of_sale.buyers, of_sale.waiting).await?;
-            }
+        let sales: Vec<SaleId> = self.of_sales.keys().cloned().collect();
+        for sale in &sales {
+            self.send(sale, Which::First).await?;
         }
-        while self.in_flight.try_next().await?.is_some() {}
-        Ok(())
+        self.first_written().await?;
+        for sale in &sales {
+            self.send(sale, Which::More).await?;
+        }
+        self.all_written().await
     }
 
-    async fn send(&mut self, buyers: Key, records: Vec<Value>) -> Result<(), RedisError> {
+    /// Sends what waits of a sale.
+    async fn send(&mut self, sale: &SaleId, which: Which) -> Result<(), RedisError> {
+        let Some(of_sale) = self.of_sales.get_mut(sale) else { return Ok(()) };
+        let (key, waiting) = (of_sale.key.clone(), of_sale.waiting(which));
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        // As many will follow, most likely.
+        let next = Vec::with_capacity(waiting.len());
+        let records = std::mem::replace(waiting, next);
         while self.in_flight.len() >= STEPS_MAX {
             self.in_flight.try_next().await?;
         }
         let opening = self.opening;
-        self.in_flight.push(async move { opening.remember(&buyers, records).await }.boxed());
+        self.first_in_flight |= which == Which::First;
+        self.in_flight.push(async move { opening.remember(&key, which, records).await }.boxed());
         // Sent now, and not only when its reply is asked for.
         let _ = self.in_flight.try_next().now_or_never().transpose()?;
+        Ok(())
+    }
+
+    async fn first_written(&mut self) -> Result<(), RedisError> {
+        if self.first_in_flight { self.all_written().await } else { Ok(()) }
+    }
+
+    async fn all_written(&mut self) -> Result<(), RedisError> {
+        while self.in_flight.try_next().await?.is_some() {}
+        self.first_in_flight = false;
         Ok(())
     }
 }

@@ -9,11 +9,13 @@ use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use crate::catalogue::SaleId;
 use crate::claim::{IdempotencyKey, record_head};
 use crate::log::{EntryId, LogEntry, RawEntry, lines_text};
 use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::postgres::PgError;
+use crate::redis::RedisError;
 
 use super::open_error::OpenError;
 use super::rebuild::Definitions;
@@ -38,41 +40,52 @@ const ORDER_COLUMNS: [Type; 9] = [
 /// Orders between two words about the progress.
 const TELL_EVERY: u64 = 1000;
 
-/// An order whose lines are being read.
+/// An order that Redis is to remember, while its lines are being read.
 struct OrderRead {
-    id: OrderId,
-    sale: String,
+    sale: SaleId,
     buyer: String,
-    key: IdempotencyKey,
-    fingerprint: u64,
-    is_duplicate: bool,
-    lines: String,
+    /// As Redis keeps it, without its end.
+    record: String,
+    lines: Lines,
+}
+
+/// What its record tells of the lines that follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    /// Their units went back: they count against the buyer's limits no more.
+    Nothing,
+    /// The first is to come.
+    First,
+    Further,
 }
 
 impl OrderRead {
-    /// `None` where the key is one that this version cannot have written.
-    fn begin(id: OrderId, row: &BinaryCopyOutRow) -> Option<Self> {
-        Some(Self {
-            id,
-            sale: row.get::<&str>(1).to_owned(),
-            buyer: row.get::<&str>(2).to_owned(),
-            key: IdempotencyKey::from_content(row.get(3)).ok()?,
-            fingerprint: row.get::<i64>(4).cast_unsigned(),
-            is_duplicate: row.get(5),
-            lines: String::new(),
-        })
+    /// `None` where Redis does not hold the sale, the order holds no key of its own, or the key is one that this version
+    /// cannot have written.
+    fn begin(id: OrderId, row: &BinaryCopyOutRow, sales: &Definitions, is_returned: bool) -> Option<Self> {
+        let is_duplicate: bool = row.get(5);
+        let definition = sales.get(row.get::<&str>(1)).filter(|_| !is_duplicate)?;
+        let key = IdempotencyKey::from_content(row.get(3)).ok()?;
+        let mut record = record_head(&key, row.get::<i64>(4).cast_unsigned(), id.mark());
+        let _ = write!(record, "{} ", id.entry());
+        let lines = if is_returned { Lines::Nothing } else { Lines::First };
+        let buyer = row.get::<&str>(2).to_owned();
+        Some(Self { sale: definition.sale.clone(), buyer, record, lines })
     }
 
     fn add_line(&mut self, sku: &str, quantity: i32) {
-        let separator = if self.lines.is_empty() { "" } else { "," };
-        let _ = write!(self.lines, "{separator}{sku}:{quantity}");
+        let separator = match self.lines {
+            Lines::Nothing => return,
+            Lines::First => "",
+            Lines::Further => ",",
+        };
+        self.lines = Lines::Further;
+        let _ = write!(self.record, "{separator}{sku}:{quantity}");
     }
 
-    /// Keys are remembered for ever, units while they count against the buyer's limits: not once they went back.
-    fn record(&self, returned: &HashSet<Uuid>) -> String {
-        let head = record_head(&self.key, self.fingerprint, self.id.mark());
-        let lines = if returned.contains(&self.id.to_uuid()) { "" } else { &self.lines };
-        format!("{head}{} {lines};", self.id.entry())
+    async fn add_to(mut self, records: &mut Records<'_>) -> Result<(), RedisError> {
+        self.record.push(';');
+        records.add(&self.sale, self.buyer, self.record).await
     }
 }
 
@@ -94,12 +107,15 @@ pub(super) async fn add_orders(
     let copy = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
     let rows = db.copy_out(&copy).await.map_err(PgError::from)?;
     let mut rows = std::pin::pin!(BinaryCopyOutStream::new(rows, &ORDER_COLUMNS));
+    let mut last: Option<Uuid> = None;
     let mut reading: Option<OrderRead> = None;
     while let Some(row) = rows.try_next().await.map_err(PgError::from)? {
-        let id = OrderId::from_uuid(row.get(0));
-        if reading.as_ref().is_none_or(|order| order.id != id) {
-            if let Some(done) = std::mem::replace(&mut reading, OrderRead::begin(id, &row)) {
-                add_record(&done, sales, &returned, records).await?;
+        let id: Uuid = row.get(0);
+        if last.replace(id) != Some(id) {
+            let order = OrderId::from_uuid(id);
+            let begun = OrderRead::begin(order, &row, sales, returned.contains(&id));
+            if let Some(read) = std::mem::replace(&mut reading, begun) {
+                read.add_to(records).await?;
             }
             told.done += 1;
             if told.done.is_multiple_of(TELL_EVERY) {
@@ -117,25 +133,11 @@ pub(super) async fn add_orders(
             order.add_line(sku, quantity);
         }
     }
-    if let Some(last) = reading {
-        add_record(&last, sales, &returned, records).await?;
+    if let Some(read) = reading {
+        read.add_to(records).await?;
     }
     progress(Progress { done: told.done, total: told.done });
     Ok(())
-}
-
-async fn add_record(
-    order: &OrderRead,
-    sales: &Definitions,
-    returned: &HashSet<Uuid>,
-    records: &mut Records<'_>,
-) -> Result<(), OpenError> {
-    match sales.get(&order.sale) {
-        Some(definition) if !order.is_duplicate => {
-            Ok(records.add(&definition.sale, &order.buyer, order.record(returned)).await?)
-        }
-        _ => Ok(()),
-    }
 }
 
 /// No order of a sale that Redis holds has a lower id.
@@ -189,7 +191,7 @@ pub(super) async fn add_dead_letters(
         {
             let head = record_head(&order.key, order.fingerprint, order.mark);
             let record = format!("{head}{id} {};", lines_text(&order.lines));
-            records.add(&order.sale, order.buyer.as_str(), record).await?;
+            records.add(&order.sale, order.buyer.as_str().to_owned(), record).await?;
         }
     }
     Ok(())

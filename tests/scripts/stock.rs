@@ -228,19 +228,27 @@ async fn a_rebuild_joins_the_records_of_a_buyer() {
     let buyers = shop.at.keys.sale(&shop.sale).buyers;
     shop.at.raw("DEL", &buyers, &[]).await;
     let opening = Opening::begin(&shop.at.redis, &shop.at.keys, 9).await.unwrap();
-    let remember = async |token: &str, records: Vec<(String, String)>| {
-        let mut args: Vec<fred::types::Value> = vec![token.into()];
+    let remember = async |token: &str, which: &str, records: Vec<(String, String)>| {
+        let mut args: Vec<fred::types::Value> = vec![token.into(), which.into()];
         args.extend(records.into_iter().flat_map(|(buyer, record)| [buyer.into(), record.into()]));
         let keys = vec![shop.at.keys.meta.clone(), buyers.clone()];
         shop.at.redis.run_keeper(KeeperScript::Remember, keys, args).await
     };
+    let first = (0..3999).map(|n| (format!("b-{n}"), format!("{n}w;")));
+    assert_eq!(remember(&opening.token, "first", first.collect()).await.unwrap().as_i64(), Some(3999));
     let many =
         |suffix: &str| (0..4000).map(|n| (format!("b-{}", n % 3999), format!("{n}{suffix};"))).collect();
-    assert_eq!(remember(&opening.token, many("x")).await.unwrap().as_i64(), Some(3999));
-    assert_eq!(remember(&opening.token, many("y")).await.unwrap().as_i64(), Some(3999));
+    assert_eq!(remember(&opening.token, "more", many("x")).await.unwrap().as_i64(), Some(3999));
+    assert_eq!(remember(&opening.token, "more", many("y")).await.unwrap().as_i64(), Some(3999));
     let of = async |buyer: &str| shop.at.raw("HGET", &buyers, &[buyer]).await.as_string().unwrap();
-    assert_eq!([of("b-0").await, of("b-3998").await], ["0x;3999x;0y;3999y;", "3998x;3998y;"]);
-    let late = remember("another token", many("z")).await;
-    assert!(matches!(late, Err(RedisError::Superseded(_))), "{late:?}");
-    assert_eq!(of("b-0").await, "0x;3999x;0y;3999y;");
+    assert_eq!([of("b-0").await, of("b-3998").await], ["0w;0x;3999x;0y;3999y;", "3998w;3998x;3998y;"]);
+    for which in ["first", "more"] {
+        let late = remember("another token", which, many("z")).await;
+        assert!(matches!(late, Err(RedisError::Superseded(_))), "{late:?}");
+    }
+    assert_eq!(of("b-0").await, "0w;0x;3999x;0y;3999y;");
+    // Records that were there are lost: nothing may be opened on it.
+    let known = ["new", "b-7"].map(|buyer| (buyer.to_owned(), "1z;".to_owned()));
+    let known = remember(&opening.token, "first", known.to_vec()).await;
+    assert!(matches!(known, Err(RedisError::Refused(_))), "{known:?}");
 }
