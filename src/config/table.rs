@@ -76,8 +76,8 @@ settings! {
         attempts_burst: u32 = 40, 1..=1_000_000 "attempts";
     }
     "Persisting" {
-        /// Workers of this process for each partition.
-        persist_workers: usize = 2, 1..=16 "workers";
+        /// Workers of this process for each partition. Two read the log all the time, further ones while whole batches wait.
+        persist_workers: usize = 4, 1..=16 "workers";
         /// The most log entries that one transaction persists.
         persist_batch_max: usize = 1_000, 1..=5_000 "log entries";
         /// After this time a silent worker counts as dead, and others claim its entries.

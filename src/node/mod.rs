@@ -26,7 +26,7 @@ use crate::keeper::Keeper;
 use crate::live::OrderWatches;
 use crate::metrics;
 use crate::order_life::Sweeper;
-use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK};
+use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK, Reserve};
 use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::redis::{Redis, RedisError};
 use crate::retry::RetryPolicy;
@@ -323,6 +323,7 @@ impl Node {
             };
             let stop = self.stop_workers.clone();
             self.workers.spawn(supervise("keeper", stop.clone(), move || keeper.clone().run(stop.clone())));
+            let reserve = Reserve::new(settings.persist_batch_max);
             for number in 0..settings.persist_workers {
                 let worker = PersistWorker {
                     redis: redis.clone(),
@@ -330,6 +331,8 @@ impl Node {
                     pool: parts.pool.clone(),
                     gate: gate.clone(),
                     consumer: format!("{node}-{number}"),
+                    number,
+                    reserve: reserve.clone(),
                     options: PersistOptions {
                         batch_max: settings.persist_batch_max,
                         idle: settings.persist_idle_ms.duration(),

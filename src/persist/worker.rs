@@ -12,7 +12,7 @@ use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
 use crate::metrics::PersistMetrics;
 use crate::order_id::OrderId;
-use crate::persist::{Fence, Foreseen, WriteError, persist, persist_again};
+use crate::persist::{Fence, Foreseen, Reserve, WriteError, persist, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
 
@@ -28,7 +28,7 @@ const REOPENING_MAX: Duration = Duration::from_millis(250);
 /// In a rush a worker lets entries gather before it reads again: a transaction costs the same for fifty as for five
 /// hundred, and it is the buyers' processor that it would spend. Below this many entries there is no rush.
 const GATHER_FROM: usize = 8;
-const GATHER: Duration = Duration::from_millis(20);
+const GATHER: Duration = Duration::from_millis(80);
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,10 @@ pub struct PersistWorker {
     pub gate: Gate,
     /// Its name in the group: unique, since entries are pending for a name.
     pub consumer: String,
+    /// Which of the partition's workers in this process it is, from 0.
+    pub number: usize,
+    /// All of them.
+    pub reserve: Reserve,
     /// How.
     pub options: PersistOptions,
     /// What it has done.
@@ -87,8 +91,14 @@ impl PersistWorker {
         let mut takeover = tokio::time::interval(self.options.idle / 2);
         takeover.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
+            let turn = async {
+                if from == Unread::New {
+                    self.reserve.wait_turn(self.number).await;
+                }
+                self.gate.wait_open().await
+            };
             let scripts = tokio::select! {
-                scripts = self.gate.wait_open() => scripts,
+                scripts = turn => scripts,
                 () = stop.cancelled() => break,
             };
             if let Err(interrupted) = self.round(&keys, &scripts, &mut from, &mut takeover, &stop).await {
@@ -131,8 +141,11 @@ impl PersistWorker {
             *from = Unread::New;
         }
         let entries = batch.len();
+        if asked == Unread::New {
+            self.reserve.has_read(entries);
+        }
         self.settle_batch(keys, scripts, fence, (batch, asked), stop).await?;
-        if (GATHER_FROM..self.options.batch_max / 2).contains(&entries) {
+        if asked == Unread::New && (GATHER_FROM..self.options.batch_max).contains(&entries) {
             tokio::time::sleep(GATHER).await;
         }
         Ok(())

@@ -110,6 +110,31 @@ async fn entries_of_a_dead_consumer_are_taken_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_whole_batch_calls_the_reserve() {
+    let world = World::with(|settings| {
+        settings.persist_workers = 3;
+        settings.persist_batch_max = 2;
+    })
+    .await;
+    let sale = world.open_sale("demo", &[("TEE", 100, None)]).await;
+    world.drained().await;
+    let block = Block::persisting(&world).await;
+    let client = world.client();
+    let lines = [("TEE", 1)];
+    let keys: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    let claims = keys.iter().map(|key| client.claim(&sale, "alice", key, &lines));
+    for reply in futures_util::future::join_all(claims).await {
+        assert_eq!(reply.status, 202);
+    }
+    // How many, the lowest and the highest, then each consumer that has some, with their number.
+    let pending = || async { world.redis_says(&["XPENDING", "{p0}:log", "persist"]).await.lines().count() };
+    world.until("three workers have a batch", || async { pending().await == 3 + 2 * 3 }).await;
+    block.release().await;
+    world.drained().await;
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_of_a_reply_that_was_lost_are_asked_for_again() {
     let world = World::with(|settings| {
         settings.persist_workers = 1;

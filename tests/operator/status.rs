@@ -27,7 +27,7 @@ async fn status_tells_what_stands_and_what_wants_attention() {
         assert_eq!(redis["epoch"], postgres["epoch"]);
         assert!(redis["lease_left_ms"].as_i64().unwrap() > 0, "{one}");
         assert!(redis["bytes_per_order"].as_i64().unwrap() > 20, "{one}");
-        assert_eq!(redis["consumers"].as_array().unwrap().len(), 2, "{one}");
+        assert_eq!(redis["consumers"].as_array().unwrap().len(), 4, "{one}");
         assert!(postgres["keeper"]["pid"].as_i64().unwrap() > 0, "{one}");
         assert!(redis["log"]["entries"].as_i64().unwrap() > 1, "{one}");
         assert_eq!(one["drift"]["known"], json!({ "units": 0, "drifting": 0, "items": 1 }), "{one}");
