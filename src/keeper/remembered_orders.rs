@@ -46,17 +46,8 @@ struct OrderRead {
     buyer: String,
     /// As Redis keeps it, without its end.
     record: String,
-    lines: Lines,
-}
-
-/// What its record tells of the lines that follow.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lines {
-    /// Their units went back: they count against the buyer's limits no more.
-    Nothing,
-    /// The first is to come.
-    First,
-    Further,
+    /// Its units count against the buyer's limits until they went back: then its record tells of no lines.
+    has_lines: bool,
 }
 
 impl OrderRead {
@@ -68,18 +59,15 @@ impl OrderRead {
         let key = IdempotencyKey::from_content(row.get(3)).ok()?;
         let mut record = record_head(&key, row.get::<i64>(4).cast_unsigned(), id.mark());
         let _ = write!(record, "{} ", id.entry());
-        let lines = if is_returned { Lines::Nothing } else { Lines::First };
         let buyer = row.get::<&str>(2).to_owned();
-        Some(Self { sale: definition.sale.clone(), buyer, record, lines })
+        Some(Self { sale: definition.sale.clone(), buyer, record, has_lines: !is_returned })
     }
 
     fn add_line(&mut self, sku: &str, quantity: i32) {
-        let separator = match self.lines {
-            Lines::Nothing => return,
-            Lines::First => "",
-            Lines::Further => ",",
-        };
-        self.lines = Lines::Further;
+        if !self.has_lines {
+            return;
+        }
+        let separator = if self.record.ends_with(' ') { "" } else { "," };
         let _ = write!(self.record, "{separator}{sku}:{quantity}");
     }
 

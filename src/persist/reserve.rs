@@ -19,7 +19,8 @@ impl Reserve {
         Self { is_behind: watch::Sender::new(false), batch_max }
     }
 
-    /// A worker has read so many entries that were delivered to nobody before: a whole batch calls the reserve, less than half of one lets it rest.
+    /// A worker has read so many entries that were delivered to nobody before: a whole batch calls the reserve, less than
+    /// half of one lets it rest.
     pub fn has_read(&self, entries: usize) {
         let is_behind = match entries {
             whole if whole >= self.batch_max => true,
