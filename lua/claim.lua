@@ -2,7 +2,8 @@
 -- Decides a batch of claims on one sale: checks, decrements and enqueues in one step.
 --
 -- Guarantees: a claim whose (buyer, key) was accepted before gets that order back, whatever else holds now;
--- all lines of a claim succeed or none; stock never goes below zero; one log entry per accepted order.
+-- all lines of a claim succeed or none; stock never goes below zero; one log entry per accepted order, those of a call in one
+-- entry of the stream.
 -- A batch in which nothing is accepted only reads. Everything is checked before the first write, since
 -- Redis does not roll back.
 --
@@ -14,7 +15,7 @@
 --         n      number of lines; negative: over its rate of attempts, so it may only find its order
 --         n times: index of the SKU (from 1), quantity
 -- Reply 1 the time (ms)   2 the sale's opens_at (ms)   then one text for each claim:
---         A id           accepted, entry id          D id rand  accepted before (duplicate)
+--         A id           accepted, place in the log     D id rand  accepted before (duplicate)
 --         M              key used with another body   R          over its rate
 --         N P C          not open yet, paused, closed
 --         L i            limit of SKU i reached (0: orders per buyer)
@@ -23,6 +24,7 @@
 --         X              the sale, its buyers or a SKU's stock is not here: closed, never zero
 -- Error FENCED stamp|lease
 -- @include fence
+-- @include append_orders
 local fenced, now_ms = fence(KEYS[1])
 if fenced then return fenced end
 
@@ -194,11 +196,15 @@ end
 
 -- From here nothing is refused any more.
 if #accepted > 0 then
-  local stocks, records = {}, {}
-  for _, order in ipairs(accepted) do
-    local id = call('XADD', KEYS[4], '*', 'order', order.entry)
-    order.id = id
-    known[order.buyer] = (known[order.buyer] or '') .. order.head .. id .. ' ' .. order.lines .. ';'
+  local entries, stocks, records = {}, {}, {}
+  for o, order in ipairs(accepted) do
+    entries[2 * o - 1] = 'order'
+    entries[2 * o] = order.entry
+  end
+  local ms, seq = append_orders(KEYS[4], now_ms, entries)
+  for o, order in ipairs(accepted) do
+    order.id = ms .. '-' .. seq + o - 1
+    known[order.buyer] = (known[order.buyer] or '') .. order.head .. order.id .. ' ' .. order.lines .. ';'
   end
   for buyer in pairs(fresh) do
     records[#records + 1] = buyer

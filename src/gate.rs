@@ -177,7 +177,7 @@ impl Watcher {
         if !trusted {
             return Ok(None);
         }
-        if meta.layout != LAYOUT {
+        if meta.layout.parse() != Ok(LAYOUT) {
             self.report_layout(meta.layout);
             return Ok(None);
         }

@@ -11,7 +11,8 @@ local meta = redis.call('HMGET', KEYS[1], 'epoch', 'layout', 'state', 'appended'
 if meta[1] and tonumber(meta[1]) >= tonumber(ARGV[1]) then
   return redis.error_reply('SUPERSEDED ' .. meta[1])
 end
-if meta[2] and meta[2] ~= ARGV[3] then
+-- A version knows what all before it have written.
+if meta[2] and (tonumber(meta[2]) or math.huge) > tonumber(ARGV[3]) then
   return redis.error_reply('LAYOUT ' .. meta[2])
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'token', ARGV[2], 'layout', ARGV[3], 'state', 'opening')

@@ -50,7 +50,8 @@ pub struct Intake {
 }
 
 struct Waiting {
-    claim: Claim,
+    /// Shared with whoever waits for the decision.
+    claim: Arc<Claim>,
     since: Instant,
     reply: oneshot::Sender<Result<Decision, ClaimError>>,
 }
@@ -91,9 +92,9 @@ impl Intake {
     ///
     /// # Errors
     /// [`ClaimError`]: without a decision; `Indeterminate` may have become an order.
-    pub async fn decide(&self, claim: Claim) -> Result<Decision, ClaimError> {
+    pub async fn decide(&self, claim: impl Into<Arc<Claim>>) -> Result<Decision, ClaimError> {
         let (reply, decision) = oneshot::channel();
-        let waiting = Waiting { claim, since: Instant::now(), reply };
+        let waiting = Waiting { claim: claim.into(), since: Instant::now(), reply };
         if let Err(error) = self.sender.try_send(waiting) {
             answer_all(&self.metrics, [error.into_inner()], &ClaimError::Overloaded);
             return Err(ClaimError::Overloaded);
@@ -256,7 +257,7 @@ async fn survey(
     scripts: &Arc<StampedScripts>,
     batch: &[Waiting],
 ) -> Result<Survey, ClaimError> {
-    let claims = batch.iter().map(|one| &one.claim);
+    let claims = batch.iter().map(|one| &*one.claim);
     let (redis, keys, sale) = (target.decider.redis(), &target.keys, &target.sale);
     if let Some(known) = target.known_buyers.list() {
         if let Some(survey) = Survey::take_knowing(claims.clone(), &known, redis, scripts, keys, sale).await?
@@ -290,7 +291,7 @@ async fn decide(
 ) -> Result<Decisions, ClaimError> {
     let mut gate = target.gate.clone();
     for _ in 0..OPENINGS_MAX {
-        let arguments = Batch::new(batch.iter().map(|one| &one.claim), target.backlog_max);
+        let arguments = Batch::new(batch.iter().map(|one| &*one.claim), target.backlog_max);
         crash_point!("claim_before_call");
         let called = Instant::now();
         let decided = target.decider.decide(arguments, &scripts, &target.keys, &target.sale).await;

@@ -80,6 +80,11 @@ impl Claim {
         &self.sale
     }
 
+    /// What tells a retry of it from another purchase.
+    pub fn key(&self) -> &IdempotencyKey {
+        &self.key
+    }
+
     /// For `claim.lua`: digest of the key, fingerprint, mark.
     pub(super) fn head(&self) -> String {
         record_head(&self.key, self.fingerprint, self.mark)

@@ -29,12 +29,14 @@ impl Keeper {
             .convert()
             .map_err(RedisError::from)?;
         // Before anything is raised: the workers of the version that wrote this go on meanwhile.
-        if let Some(layout) = layout.filter(|layout| layout != LAYOUT) {
+        if let Some(layout) =
+            layout.filter(|layout| layout.parse().map_or(true, |layout: u32| layout > LAYOUT))
+        {
             return Err(RedisError::Layout(layout).into());
         }
         let epoch = self.raise_epoch(in_redis.unwrap_or(0), lock, memory).await?;
         let token = format!("{:032x}", fastrand::u128(..));
-        let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
+        let args: Vec<Value> = vec![epoch.into(), token.as_str().into(), i64::from(LAYOUT).into()];
         let reply = self.redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
         crash_point!("opening_after_begin");
         let (_, appended, settled, since): (String, u64, u64, String) =

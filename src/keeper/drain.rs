@@ -10,7 +10,7 @@ use crate::redis::{Keys, Redis};
 use super::open_error::OpenError;
 
 /// Entries in one step.
-pub(super) const STEP: i64 = 1000;
+pub(super) const STEP: usize = 1000;
 
 /// From where a log is drained.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use fred::types::Value;
 
-use crate::log::{EntryId, LogEntry, RawEntry, last_generated, read_entries, read_range};
+use crate::log::{EntryId, LogEntry, RawEntry, last_generated, read_entry, read_range};
 use crate::order_id::OrderId;
 use crate::postgres::PgError;
 use crate::redis::RedisError;
@@ -19,11 +19,8 @@ impl Keeper {
         let (redis, keys) = (&self.redis, self.keys());
         let first = read_range(redis, &keys, EntryId::ZERO, 1).await?.into_iter().next();
         let at_watermark = match watermark.entry {
-            EntryId::ZERO => Vec::new(),
-            entry => {
-                let args = vec![entry.to_string().into(), entry.to_string().into()];
-                read_entries(redis.on_key("XRANGE", &keys.log, args).await?)?
-            }
+            EntryId::ZERO => None,
+            entry => read_entry(redis, &keys, entry).await?,
         };
         Ok(History {
             watermark: watermark.entry,
@@ -32,7 +29,7 @@ impl Keeper {
             first: first.as_ref().map(first_entry),
             last_generated: last_generated(redis, &keys).await?,
             is_used: watermark.entry == EntryId::ZERO && self.is_used().await?,
-            mark_in_log: at_watermark.first().map(|entry| String::from_utf8_lossy(entry.mark()).into_owned()),
+            mark_in_log: at_watermark.map(|entry| String::from_utf8_lossy(entry.mark()).into_owned()),
         })
     }
 

@@ -18,14 +18,6 @@ use super::watermark::Watermark;
 
 const PERSISTED_SINCE: &str = include_str!("../../sql/keeper/persisted_since.sql");
 
-/// Where the consumer group stood when the partition was closed.
-struct GroupPosition {
-    delivered: EntryId,
-    /// Entries after it; `None` where Redis has lost count, as it does when entries were deleted. Entries that were
-    /// trimmed undelivered are counted by it all the same.
-    lag: Option<u64>,
-}
-
 impl Opening<'_> {
     /// How many entries of the backlog the log no longer holds. Looked at before anything replaces the consumer group.
     /// They may be persisted all the same, where a worker died before it settled them.
@@ -34,22 +26,15 @@ impl Opening<'_> {
         if unsettled == 0 {
             return Ok(0);
         }
-        let present = match self.group().await? {
-            Some(group) => {
-                let first = read_range(&self.keeper.redis, &self.keys, EntryId::ZERO, 1).await?;
-                let begins_delivered = first.first().is_some_and(|first| first.id <= group.delivered);
-                let undelivered = match group.lag.filter(|_| begins_delivered) {
-                    Some(entries) => entries,
-                    None => self.entries_after(group.delivered).await?,
-                };
-                undelivered + self.pending_present(group.delivered).await?
-            }
+        let present = match self.last_delivered().await? {
+            Some(delivered) => self.entries_after(delivered).await? + self.pending_present(delivered).await?,
             None => 0,
         };
         Ok(unsettled.saturating_sub(present))
     }
 
-    async fn group(&self) -> Result<Option<GroupPosition>, OpenError> {
+    /// Where the consumer group stood when the partition was closed.
+    async fn last_delivered(&self) -> Result<Option<EntryId>, OpenError> {
         let args = vec!["GROUPS".into(), self.keys.log.clone().into()];
         let groups = match self.keeper.redis.command("XINFO", &self.keys.log, args).await {
             Err(RedisError::Refused(why)) if why.contains("no such key") => return Ok(None),
@@ -57,20 +42,18 @@ impl Opening<'_> {
         };
         for group in groups {
             let mut words = group.into_array().into_iter();
-            let (mut name, mut position) = (None, GroupPosition { delivered: EntryId::ZERO, lag: None });
+            let (mut name, mut delivered) = (None, EntryId::ZERO);
             while let (Some(field), Some(value)) = (words.next(), words.next()) {
                 match field.as_str().as_deref() {
                     Some("name") => name = value.as_string(),
                     Some("last-delivered-id") => {
-                        position.delivered =
-                            value.as_str().and_then(|id| id.parse().ok()).unwrap_or(EntryId::ZERO);
+                        delivered = value.as_str().and_then(|id| id.parse().ok()).unwrap_or(EntryId::ZERO);
                     }
-                    Some("lag") => position.lag = value.as_u64(),
                     _ => {}
                 }
             }
             if name.as_deref() == Some(GROUP) {
-                return Ok(Some(position));
+                return Ok(Some(delivered));
             }
         }
         Ok(None)
@@ -99,7 +82,7 @@ impl Opening<'_> {
 
     async fn pending(&self, from: EntryId, to: EntryId) -> Result<Vec<EntryId>, OpenError> {
         let args: Vec<Value> =
-            vec![GROUP.into(), from.to_string().into(), to.to_string().into(), drain::STEP.into()];
+            vec![GROUP.into(), from.to_string().into(), to.to_string().into(), (drain::STEP as i64).into()];
         let rows = self.keeper.redis.on_key("XPENDING", &self.keys.log, args).await?.into_array();
         let id = |row: Value| row.into_array().first().and_then(|id| id.as_str()?.parse().ok());
         Ok(rows.into_iter().filter_map(id).collect())
@@ -112,7 +95,7 @@ impl Opening<'_> {
             let batch: Vec<RawEntry> = read_range(&self.keeper.redis, &self.keys, from, drain::STEP).await?;
             let Some(end) = batch.last() else { break };
             from = end.id.next();
-            present += batch.iter().filter(|entry| wanted.contains(&entry.id)).count() as u64;
+            present += batch.iter().filter(|entry| wanted.contains(&entry.held_by)).count() as u64;
         }
         Ok(present)
     }

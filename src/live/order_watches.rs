@@ -15,7 +15,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::order_changes::read_entries;
+use super::order_changes::read_positions;
 use super::order_status::OrderStatus;
 use crate::order_id::OrderId;
 use crate::partition::{Partition, Partitions};
@@ -226,8 +226,9 @@ impl Task {
         let Heard::Message { channel, text } = heard else { return entries.all_due(|_| true) };
         let is_of = |ear: &&Ear| ear.keys.order_changes.as_str() == Some(channel);
         let Some(ear) = self.ears.iter().find(is_of) else { return };
-        for entry in read_entries(text) {
-            let ids = OrderId::lowest_of(entry, ear.partition)..=OrderId::highest_of(entry, ear.partition);
+        for at in read_positions(text) {
+            let ids = OrderId::lowest_of(*at.start(), ear.partition)
+                ..=OrderId::highest_of(*at.end(), ear.partition);
             let ids: Vec<OrderId> = entries.watched.range(ids).map(|(id, _)| *id).collect();
             entries.due.extend(ids);
         }

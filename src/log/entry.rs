@@ -149,6 +149,9 @@ impl StockEntry {
 }
 
 impl LogEntry {
+    /// The field of an order.
+    pub const ORDER: &str = "order";
+
     /// The value of the field `opening`.
     pub fn encode_opening(mark: Mark, epoch: i64, base: EntryId) -> String {
         format!("{mark} {epoch} {base}")
@@ -161,7 +164,7 @@ impl LogEntry {
     pub fn decode(field: &str, value: &str) -> Result<Self, EntryError> {
         let mut words = value.split(' ');
         let entry = match field {
-            "order" => LogEntry::Order(OrderEntry {
+            Self::ORDER => LogEntry::Order(OrderEntry {
                 mark: parsed(&mut words, "mark")?,
                 fingerprint: u64::from_str_radix(word(&mut words, "fingerprint")?, 16)
                     .map_err(|_| EntryError::Word("fingerprint"))?,

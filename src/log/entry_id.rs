@@ -46,6 +46,11 @@ impl EntryId {
         jiff::Timestamp::from_millisecond(self.ms_sql()).unwrap_or(jiff::Timestamp::MAX)
     }
 
+    /// The last position of the same millisecond.
+    pub fn last_of_ms(self) -> Self {
+        Self { seq: u32::MAX, ..self }
+    }
+
     /// The first position after this one.
     pub fn next(self) -> Self {
         match self.seq.checked_add(1) {

@@ -18,6 +18,6 @@ pub use entry_id::{EntryId, EntryIdError};
 pub use fate::{Fate, fates};
 pub use lines::{Lines, lines_text};
 pub use range::{LogBound, LogBoundError, LogRange};
-pub use read::{RawEntry, last_generated, read_entries, read_entry, read_range};
+pub use read::{RawEntry, last_generated, mean_held, read_entries, read_entry, read_range};
 pub use sale_entry::SaleEntry;
 pub use walk::{Direction, LogWalk};

@@ -7,17 +7,25 @@ use crate::log::{EntryError, EntryId, LogEntry};
 use crate::order_id::Mark;
 use crate::redis::{Keys, Redis, RedisError, Reply};
 
-/// An entry as Redis holds it, readable or not.
+/// An entry of the log as Redis holds it, readable or not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RawEntry {
-    /// Where it stands.
+    /// Its position.
     pub id: EntryId,
+    /// The entry of the stream that holds it: the orders of one call of `claim.lua` share one, which stands at the position
+    /// of the last of them.
+    pub held_by: EntryId,
     /// Its fields and their values.
     pub fields: Vec<(Bytes, Bytes)>,
 }
 
 impl RawEntry {
-    /// Whether it is pending, but no longer in the log: nothing tells what it said.
+    /// One that is pending, but no longer in the log: nothing tells what it said.
+    pub fn vanished(id: EntryId) -> Self {
+        Self { id, held_by: id, fields: Vec::new() }
+    }
+
+    /// Whether it is pending, but no longer in the log.
     pub fn is_vanished(&self) -> bool {
         self.fields.is_empty()
     }
@@ -29,7 +37,7 @@ impl RawEntry {
         while let (Some(field), Some(value)) = (words.next(), words.next()) {
             fields.push((field, value));
         }
-        Self { id, fields }
+        Self { id, held_by: id, fields }
     }
 
     /// What it says.
@@ -46,45 +54,86 @@ impl RawEntry {
 
     /// What tells this entry from another at the same position: the start of its value, as `position.lua` cuts it.
     pub fn mark(&self) -> &[u8] {
-        self.fields.first().map(|(_, value)| &value[..value.len().min(Mark::LENGTH)]).unwrap_or_default()
+        self.fields.last().map(|(_, value)| &value[..value.len().min(Mark::LENGTH)]).unwrap_or_default()
     }
 }
 
-/// Entries of a reply to XRANGE, or of one stream of XREADGROUP or XAUTOCLAIM.
+/// One entry of the stream.
+struct StreamEntry {
+    id: EntryId,
+    fields: Vec<(Bytes, Bytes)>,
+}
+
+impl StreamEntry {
+    /// The entries of the log in it, in their order.
+    fn unpack(self, into: &mut Vec<RawEntry>) {
+        let Self { id: held_by, fields } = self;
+        let first =
+            fields.len().checked_sub(1).and_then(|later| held_by.seq.checked_sub(u32::try_from(later).ok()?));
+        match first {
+            Some(first) if fields.len() > 1 && fields.iter().all(|(field, _)| field == LogEntry::ORDER) => {
+                let order =
+                    |(field, seq)| RawEntry { id: EntryId { seq, ..held_by }, held_by, fields: vec![field] };
+                into.extend(fields.into_iter().zip(first..).map(order));
+            }
+            // Of several fields nothing else is written: it is for the dead letters, as it stands.
+            _ => into.push(RawEntry { id: held_by, held_by, fields }),
+        }
+    }
+}
+
+/// The entries of the log in a reply to XRANGE, or in one stream of XREADGROUP or XAUTOCLAIM.
 ///
 /// # Errors
 /// [`RedisError::Unexpected`] where the reply has another shape.
 pub fn read_entries(reply: Reply) -> Result<Vec<RawEntry>, RedisError> {
-    let unexpected = || RedisError::Unexpected("not a list of log entries".into());
-    let Value::Array(entries) = reply else {
-        return if reply.is_null() { Ok(Vec::new()) } else { Err(unexpected()) };
-    };
-    entries
-        .into_iter()
-        .map(|entry| {
-            let Value::Array(parts) = entry else { return Err(unexpected()) };
-            let mut parts = parts.into_iter();
-            let id = parts
-                .next()
-                .and_then(|id| id.as_str().and_then(|id| id.parse().ok()))
-                .ok_or_else(unexpected)?;
-            let words = match parts.next() {
-                Some(Value::Array(words)) => words,
-                // Pending, but deleted from the log: a consumer that asks for its own entries is told so.
-                Some(Value::Null) => Vec::new(),
-                _ => return Err(unexpected()),
-            };
-            let mut words = words.into_iter().map(|word| word.into_bytes());
-            let mut fields = Vec::with_capacity(1);
-            while let (Some(Some(field)), Some(Some(value))) = (words.next(), words.next()) {
-                fields.push((field, value));
-            }
-            Ok(RawEntry { id, fields })
-        })
-        .collect()
+    Ok(read_page(reply)?.entries)
 }
 
-/// At most `count` entries from `from` on.
+/// What one reply holds.
+pub(super) struct Page {
+    /// Entries of the stream.
+    pub held_by: usize,
+    /// Entries of the log in them.
+    pub entries: Vec<RawEntry>,
+}
+
+pub(super) fn read_page(reply: Reply) -> Result<Page, RedisError> {
+    let unexpected = || RedisError::Unexpected("not a list of log entries".into());
+    let Value::Array(replies) = reply else {
+        return if reply.is_null() {
+            Ok(Page { held_by: 0, entries: Vec::new() })
+        } else {
+            Err(unexpected())
+        };
+    };
+    let mut page = Page { held_by: replies.len(), entries: Vec::with_capacity(replies.len()) };
+    for entry in replies {
+        let Value::Array(parts) = entry else { return Err(unexpected()) };
+        let mut parts = parts.into_iter();
+        let id =
+            parts.next().and_then(|id| id.as_str().and_then(|id| id.parse().ok())).ok_or_else(unexpected)?;
+        let words = match parts.next() {
+            Some(Value::Array(words)) => words,
+            // Pending, but deleted from the log: a consumer that asks for its own entries is told so.
+            Some(Value::Null) => Vec::new(),
+            _ => return Err(unexpected()),
+        };
+        let mut fields = Vec::with_capacity(words.len() / 2);
+        let mut words = words.into_iter().map(|word| word.into_bytes());
+        while let (Some(Some(field)), Some(Some(value))) = (words.next(), words.next()) {
+            fields.push((field, value));
+        }
+        StreamEntry { id, fields }.unpack(&mut page.entries);
+    }
+    Ok(page)
+}
+
+/// Entries of the stream that are read before it is known how much they hold: one order, or hundreds.
+const PROBE: usize = 32;
+
+/// Entries from `from` on: about `count`, and as many more as the stream's entries hold that hold these. Fewer only at the
+/// end of the log.
 ///
 /// # Errors
 /// Those of any command.
@@ -92,10 +141,23 @@ pub async fn read_range(
     redis: &Redis,
     keys: &Keys,
     from: EntryId,
-    count: i64,
+    count: usize,
 ) -> Result<Vec<RawEntry>, RedisError> {
-    let args = vec![from.to_string().into(), "+".into(), "COUNT".into(), count.into()];
-    read_entries(redis.on_key("XRANGE", &keys.log, args).await?)
+    let probe = count.min(PROBE);
+    let Page { held_by, mut entries } = read_forward(redis, keys, from, probe).await?;
+    let next = entries.last().map_or(from, |last| last.id.next());
+    if held_by == probe && entries.len() < count {
+        let more = (count - entries.len()) * held_by / entries.len().max(1);
+        entries.append(&mut read_forward(redis, keys, next, more.max(1)).await?.entries);
+    }
+    // It may stand in the middle of what shares an entry.
+    entries.retain(|entry| entry.id >= from);
+    Ok(entries)
+}
+
+async fn read_forward(redis: &Redis, keys: &Keys, from: EntryId, count: usize) -> Result<Page, RedisError> {
+    let args = vec![from.to_string().into(), "+".into(), "COUNT".into(), (count as i64).into()];
+    read_page(redis.on_key("XRANGE", &keys.log, args).await?)
 }
 
 /// The entry at this very position.
@@ -103,9 +165,20 @@ pub async fn read_range(
 /// # Errors
 /// Those of any command.
 pub async fn read_entry(redis: &Redis, keys: &Keys, id: EntryId) -> Result<Option<RawEntry>, RedisError> {
-    let id = id.to_string();
-    let args = vec![id.as_str().into(), id.as_str().into()];
-    Ok(read_entries(redis.on_key("XRANGE", &keys.log, args).await?)?.pop())
+    // Whatever holds it stands in the same millisecond.
+    let args = vec![id.to_string().into(), id.last_of_ms().to_string().into(), "COUNT".into(), 1.into()];
+    let entries = read_entries(redis.on_key("XRANGE", &keys.log, args).await?)?;
+    Ok(entries.into_iter().find(|entry| entry.id == id))
+}
+
+/// How many entries of the log an entry of the stream holds: the mean of the newest ones.
+///
+/// # Errors
+/// Those of any command.
+pub async fn mean_held(redis: &Redis, keys: &Keys) -> Result<f64, RedisError> {
+    let args = vec!["+".into(), "-".into(), "COUNT".into(), (PROBE as i64).into()];
+    let page = read_page(redis.on_key("XREVRANGE", &keys.log, args).await?)?;
+    Ok(page.entries.len().max(1) as f64 / page.held_by.max(1) as f64)
 }
 
 /// The last id that the log gave out, also where that entry was deleted since; [`EntryId::ZERO`] without a log.

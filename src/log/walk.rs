@@ -1,15 +1,17 @@
 //! Reads the logs of several partitions as one, a page at a time.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 
 use fred::types::Value;
 
-use crate::log::{EntryAddress, EntryId, RawEntry, read_entries};
+use crate::log::read::{Page, read_page};
+use crate::log::{EntryAddress, EntryId, RawEntry};
 use crate::partition::Partition;
 use crate::redis::{Keys, Redis, RedisError};
 
-/// Entries in one page: a bounded reply, also where the log has millions.
-const PAGE: i64 = 1000;
+/// Entries of the stream in one page: a bounded reply, also where the log has millions.
+const PAGE: usize = 100;
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,28 +79,45 @@ impl LogWalk {
 }
 
 impl OneLog {
+    /// Reads on until there is something, or nothing more.
     async fn fill(&mut self, redis: &Redis, direction: Direction) -> Result<(), RedisError> {
-        let Some((from, to)) = self.left.filter(|_| self.page.is_empty()) else { return Ok(()) };
-        if from > to {
-            self.left = None;
-            return Ok(());
+        while self.page.is_empty()
+            && let Some((from, to)) = self.left
+        {
+            match from <= to {
+                true => self.read_page(redis, direction, (from, to)).await?,
+                false => self.left = None,
+            }
         }
+        Ok(())
+    }
+
+    async fn read_page(
+        &mut self,
+        redis: &Redis,
+        direction: Direction,
+        (from, to): (EntryId, EntryId),
+    ) -> Result<(), RedisError> {
+        // What holds an order stands behind it, in the same millisecond.
         let (command, first, second) = match direction {
-            Direction::Forward => ("XRANGE", from, to),
-            Direction::Backward => ("XREVRANGE", to, from),
+            Direction::Forward => ("XRANGE", from, to.last_of_ms()),
+            Direction::Backward => ("XREVRANGE", to.last_of_ms(), from),
         };
         let args: Vec<Value> =
-            vec![first.to_string().into(), second.to_string().into(), "COUNT".into(), PAGE.into()];
+            vec![first.to_string().into(), second.to_string().into(), "COUNT".into(), (PAGE as i64).into()];
         let log = Keys::new(self.partition).log;
-        let page = read_entries(redis.on_key(command, &log, args).await?)?;
+        let Page { held_by, entries: mut page } = read_page(redis.on_key(command, &log, args).await?)?;
+        if direction == Direction::Backward {
+            page.sort_unstable_by_key(|entry| Reverse(entry.id));
+        }
         if let Some(last) = page.last() {
             self.then = last.id.next();
         }
-        let full = page.len() as i64 == PAGE;
-        self.left = page.last().filter(|_| full).and_then(|last| match direction {
+        self.left = page.last().filter(|_| held_by == PAGE).and_then(|last| match direction {
             Direction::Forward => Some((last.id.next(), to)),
             Direction::Backward => last.id.previous().map(|previous| (from, previous)),
         });
+        page.retain(|entry| (from..=to).contains(&entry.id));
         self.page = page.into();
         Ok(())
     }

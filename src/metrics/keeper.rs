@@ -167,7 +167,10 @@ impl Sampled {
         let mut of_partition = |name, help| register.add(name, &["partition"], help, ByPartition::default());
         let (backlog, entries, log_bytes) = (
             of_partition("backlog_entries", "Log entries that are not yet persisted"),
-            of_partition("log_entries", "Entries in the log"),
+            of_partition(
+                "log_entries",
+                "Entries of the stream that is the log: orders that were decided by one call share one",
+            ),
             of_partition("log_bytes", "Memory of the log in Redis, in bytes, estimated by MEMORY USAGE"),
         );
         let (buyers, buyers_bytes, order_bytes, dead_letters) = (

@@ -26,7 +26,7 @@ pub struct Ended {
 }
 
 /// Entries in one reading.
-const STEP: i64 = 2000;
+const STEP: usize = 2000;
 
 impl Foreseen {
     /// Reads the log from `from` to its end.

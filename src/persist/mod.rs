@@ -5,6 +5,7 @@ mod applied;
 mod apply;
 mod foreseen;
 mod ledger;
+mod reading;
 mod reserve;
 mod sale;
 mod transaction;

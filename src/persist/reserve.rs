@@ -14,17 +14,17 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// Of workers that read at most `batch_max` entries at once.
+    /// Of workers that read about `batch_max` entries at once.
     pub fn new(batch_max: usize) -> Self {
         Self { is_behind: watch::Sender::new(false), batch_max }
     }
 
-    /// A worker has read so many entries that were delivered to nobody before: a whole batch calls the reserve, less than
-    /// half of one lets it rest.
-    pub fn has_read(&self, entries: usize) {
+    /// A worker has read so many entries that were delivered to nobody before, and maybe left others: then it calls the
+    /// reserve. Less than half of a batch lets the reserve rest.
+    pub fn has_read(&self, entries: usize, left_others: bool) {
         let is_behind = match entries {
-            whole if whole >= self.batch_max => true,
             few if few < self.batch_max.div_ceil(2) => false,
+            _ if left_others => true,
             _ => return,
         };
         self.is_behind.send_if_modified(|was| std::mem::replace(was, is_behind) != is_behind);
@@ -49,8 +49,10 @@ mod tests {
         let reserve = Reserve::new(10);
         let reads = |worker| reserve.wait_turn(worker).now_or_never().is_some();
         assert!(reads(0) && reads(READERS - 1) && !reads(READERS));
-        for (entries, is_called) in [(9, false), (10, true), (5, true), (4, false), (5, false), (0, false)] {
-            reserve.has_read(entries);
+        let read =
+            [(9, false, false), (9, true, true), (5, false, true), (4, true, false), (5, false, false)];
+        for (entries, left_others, is_called) in read {
+            reserve.has_read(entries, left_others);
             assert_eq!(reads(READERS), is_called, "{entries}");
         }
     }

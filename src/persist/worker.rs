@@ -12,6 +12,7 @@ use crate::gate::Gate;
 use crate::log::{RawEntry, read_entries};
 use crate::metrics::PersistMetrics;
 use crate::order_id::OrderId;
+use crate::persist::reading::{self, Reading, Unread};
 use crate::persist::{Fence, Foreseen, Reserve, WriteError, persist, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
@@ -25,15 +26,15 @@ const BACKOFF_MIN: Duration = Duration::from_millis(20);
 /// How long a worker that was superseded waits for the next opening before it asks again.
 const REOPENING_MAX: Duration = Duration::from_millis(250);
 
-/// In a rush a worker lets entries gather before it reads again: a transaction costs the same for fifty as for five
-/// hundred, and it is the buyers' processor that it would spend. Below this many entries there is no rush.
+/// In a rush a worker that has read all there was lets entries gather before it reads again: a transaction costs the same for
+/// fifty as for five hundred, and it is the buyers' processor that it would spend. Below this many entries there is no rush.
 const GATHER_FROM: usize = 8;
 const GATHER: Duration = Duration::from_millis(80);
 
 /// How a worker works.
 #[derive(Clone, Copy, Debug)]
 pub struct PersistOptions {
-    /// Entries in one transaction.
+    /// Entries in one transaction; those that share an entry of the stream stay together.
     pub batch_max: usize,
     /// After which a silent consumer's entries are taken over.
     pub idle: Duration,
@@ -64,15 +65,6 @@ pub struct PersistWorker {
     pub metrics: PersistMetrics,
 }
 
-/// Which entries a consumer asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unread {
-    /// Those that were delivered to it and are not settled.
-    Own,
-    /// Those that were delivered to nobody.
-    New,
-}
-
 /// Why a worker begins anew.
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
@@ -87,12 +79,12 @@ impl PersistWorker {
     pub async fn run(mut self, stop: CancellationToken) {
         let keys = Keys::new(self.gate.partition());
         // A reply that was lost leaves entries with this consumer: after every interruption it asks for its own first.
-        let mut from = Unread::Own;
+        let mut reading = Reading::new(self.options.batch_max);
         let mut takeover = tokio::time::interval(self.options.idle / 2);
         takeover.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.is_cancelled() {
             let turn = async {
-                if from == Unread::New {
+                if reading.next == Unread::New {
                     self.reserve.wait_turn(self.number).await;
                 }
                 self.gate.wait_open().await
@@ -101,8 +93,8 @@ impl PersistWorker {
                 scripts = turn => scripts,
                 () = stop.cancelled() => break,
             };
-            if let Err(interrupted) = self.round(&keys, &scripts, &mut from, &mut takeover, &stop).await {
-                from = Unread::Own;
+            if let Err(interrupted) = self.round(&keys, &scripts, &mut reading, &mut takeover, &stop).await {
+                reading.next = Unread::Own;
                 tracing::warn!(
                     partition = %scripts.stamp.partition, consumer = self.consumer, %interrupted, "begins anew"
                 );
@@ -125,7 +117,7 @@ impl PersistWorker {
         &self,
         keys: &Keys,
         scripts: &StampedScripts,
-        from: &mut Unread,
+        reading: &mut Reading,
         takeover: &mut Interval,
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
@@ -133,36 +125,34 @@ impl PersistWorker {
         let fence = Fence::new(scripts.stamp.partition, scripts.stamp.epoch);
         if takeover.tick().now_or_never().is_some() {
             let abandoned = self.take_over(keys, fence).await?;
-            self.settle_batch(keys, scripts, fence, (abandoned, Unread::Own), stop).await?;
+            self.settle_all(keys, scripts, fence, (abandoned, Unread::Own), stop).await?;
         }
-        let asked = *from;
-        let batch = self.read(keys, asked).await?;
-        if batch.is_empty() {
-            *from = Unread::New;
-        }
+        let asked = reading.next;
+        let batch = self.read(keys, reading).await?;
         let entries = batch.len();
+        let left_others = reading.has_read(&batch);
         if asked == Unread::New {
-            self.reserve.has_read(entries);
+            self.reserve.has_read(entries, left_others);
         }
-        self.settle_batch(keys, scripts, fence, (batch, asked), stop).await?;
-        if asked == Unread::New && (GATHER_FROM..self.options.batch_max).contains(&entries) {
+        self.settle_all(keys, scripts, fence, (batch, asked), stop).await?;
+        if asked == Unread::New && entries >= GATHER_FROM && !left_others {
             tokio::time::sleep(GATHER).await;
         }
         Ok(())
     }
 
-    async fn read(&self, keys: &Keys, from: Unread) -> Result<Vec<RawEntry>, RedisError> {
+    async fn read(&self, keys: &Keys, reading: &Reading) -> Result<Vec<RawEntry>, RedisError> {
         let args: Vec<Value> = vec![
             "GROUP".into(),
             GROUP.into(),
             self.consumer.as_str().into(),
             "COUNT".into(),
-            (self.options.batch_max as i64).into(),
+            (reading.count() as i64).into(),
             "BLOCK".into(),
             (READ_BLOCK.as_millis() as i64).into(),
             "STREAMS".into(),
             keys.log.clone().into(),
-            match from {
+            match reading.next {
                 Unread::Own => "0".into(),
                 Unread::New => ">".into(),
             },
@@ -197,12 +187,30 @@ impl PersistWorker {
         if let Some(Value::Array(ids)) = parts.next() {
             // Redis has dropped them from the group, and tells of them this once: they go the way of the others.
             let ids = ids.iter().filter_map(|id| id.as_str()?.parse().ok());
-            entries.extend(ids.map(|id| RawEntry { id, fields: Vec::new() }));
+            entries.extend(ids.map(RawEntry::vanished));
         }
         if !entries.is_empty() {
             tracing::warn!(partition = %fence.partition, entries = entries.len(), "took over from a silent consumer");
         }
         Ok(entries)
+    }
+
+    /// Persists and settles what was read, in batches.
+    async fn settle_all(
+        &self,
+        keys: &Keys,
+        scripts: &StampedScripts,
+        fence: Fence,
+        (entries, delivery): (Vec<RawEntry>, Unread),
+        stop: &CancellationToken,
+    ) -> Result<(), Interrupted> {
+        let mut rest = entries.as_slice();
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(reading::batch_len(rest, self.options.batch_max));
+            self.settle_batch(keys, scripts, fence, (batch, delivery), stop).await?;
+            rest = behind;
+        }
+        Ok(())
     }
 
     /// Persists, then settles. A database that is away is waited for: the entries stay pending meanwhile.
@@ -211,22 +219,19 @@ impl PersistWorker {
         keys: &Keys,
         scripts: &StampedScripts,
         fence: Fence,
-        (batch, mut delivery): (Vec<RawEntry>, Unread),
+        (batch, mut delivery): (&[RawEntry], Unread),
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
-        if batch.is_empty() {
-            return Ok(());
-        }
         if weakened!("settle_before_commit") {
-            self.settle(keys, scripts, &batch, &[]).await?;
+            self.settle(keys, scripts, batch, &[]).await?;
         }
         let mut backoff = BACKOFF_MIN;
         let due = loop {
             let limit = self.options.timeout;
             let begun = Instant::now();
             let persisted = match delivery {
-                Unread::New => persist(&self.pool, fence, &batch, limit).await,
-                Unread::Own => persist_again(&self.pool, fence, &batch, &Foreseen::default(), limit).await,
+                Unread::New => persist(&self.pool, fence, batch, limit).await,
+                Unread::Own => persist_again(&self.pool, fence, batch, &Foreseen::default(), limit).await,
             };
             // Part of it may be written.
             delivery = Unread::Own;
@@ -245,7 +250,7 @@ impl PersistWorker {
             }
         };
         crash_point!("persist_before_settle");
-        self.settle(keys, scripts, &batch, &due).await?;
+        self.settle(keys, scripts, batch, &due).await?;
         crash_point!("persist_after_settle");
         Ok(())
     }
@@ -257,11 +262,17 @@ impl PersistWorker {
         batch: &[RawEntry],
         payments_due: &[OrderId],
     ) -> Result<(), RedisError> {
-        let mut args: Vec<Value> = Vec::with_capacity(batch.len() + payments_due.len() + 2);
+        let by_size = reading::by_size(batch);
+        let held_by: usize = by_size.values().map(Vec::len).sum();
+        let mut args: Vec<Value> = Vec::with_capacity(payments_due.len() + held_by + 2 * by_size.len() + 2);
         args.push(GROUP.into());
         args.push((payments_due.len() as i64).into());
         args.extend(payments_due.iter().map(|order| Value::from(order.to_string())));
-        args.extend(batch.iter().map(|entry| Value::from(entry.id.to_string())));
+        for (size, ids) in by_size {
+            args.push((size as i64).into());
+            args.push((ids.len() as i64).into());
+            args.extend(ids.iter().map(|id| Value::from(id.to_string())));
+        }
         let begun = Instant::now();
         let all =
             vec![keys.meta.clone(), keys.log.clone(), keys.order_changes.clone(), keys.payments.clone()];

@@ -12,19 +12,23 @@ pub const GROUP: &str = "persist";
 /// The consumer group of the payment workers.
 pub const PAYMENT_GROUP: &str = "payment";
 
-/// The version of everything below and of what is stored there, the log's entries included: another one wherever the
-/// version before could not read what is written. Unlike versions do not mix: the keeper refuses.
-pub const LAYOUT: &str = "1";
+/// The version of everything below and of what is stored there, the log's entries included: a higher one wherever the
+/// version before could not read what is written. Unlike versions do not mix: a keeper opens what an older one has written
+/// (its nodes are closed then), and refuses what a newer one has.
+///
+/// 2: the orders of one call of `claim.lua` stand in one entry of the stream.
+pub const LAYOUT: u32 = 2;
 
 /// The keys of one partition.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// Hash: `epoch`, `state`, `token`, `stamp`, `lease_until` (ms), `layout`, `opening` (its log entry); `appended`,
-    /// `settled` (entries since); `touched` (see touch.lua).
+    /// `settled` (log entries since); `touched` (see touch.lua).
     pub meta: Key,
     /// Stream: the log.
     pub log: Key,
-    /// Shard channel: entry ids of orders whose state has changed in Postgres, separated by spaces.
+    /// Shard channel: positions of orders whose state has changed in Postgres, separated by spaces (see
+    /// [`crate::live`]).
     pub order_changes: Key,
     /// Stream: orders that were persisted and are to be paid for, until a payment worker has read them. Only a hint.
     pub payments: Key,

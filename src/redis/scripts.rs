@@ -8,6 +8,7 @@ use crate::faults::weakened_text;
 use crate::redis::Stamp;
 
 const FENCE: &str = include_str!("../../lua/include/fence.lua");
+const APPEND_ORDERS: &str = include_str!("../../lua/include/append_orders.lua");
 const OPENING: &str = include_str!("../../lua/include/opening.lua");
 const LAST_DELIVERED: &str = include_str!("../../lua/include/last_delivered.lua");
 const OLDEST_UNSETTLED: &str = include_str!("../../lua/include/oldest_unsettled.lua");
@@ -152,6 +153,7 @@ impl KeeperScript {
 fn with_includes(source: &str) -> String {
     let includes = [
         ("fence", FENCE),
+        ("append_orders", APPEND_ORDERS),
         ("opening", OPENING),
         ("last_delivered", LAST_DELIVERED),
         ("oldest_unsettled", OLDEST_UNSETTLED),

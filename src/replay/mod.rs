@@ -16,7 +16,7 @@ use crate::postgres::{PgError, PgPool};
 use crate::redis::{Keys, Redis, RedisError};
 
 /// Entries in one transaction.
-const STEP: i64 = 1000;
+const STEP: usize = 1000;
 /// A database that is away is tried so often, for about a minute, before the replay gives up.
 const TRIES_MAX: u32 = 60;
 const TRY_PAUSE: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use fred::types::{Key, Value};
 use serde::Serialize;
 
 use crate::catalogue::SaleId;
-use crate::log::EntryId;
+use crate::log::{EntryId, mean_held};
 use crate::partition::Partition;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Reply};
 
@@ -24,7 +24,7 @@ pub struct InRedis {
     pub oldest_unsettled: Option<EntryId>,
     /// Its age.
     pub lag_ms: u64,
-    /// Entries that were delivered and not settled.
+    /// Entries of the stream that were delivered and not settled.
     pub pending: i64,
     /// Who reads the log.
     pub consumers: Vec<Consumer>,
@@ -68,7 +68,7 @@ pub struct Meta {
 pub struct Consumer {
     /// Its name: a node and the number of its worker.
     pub name: String,
-    /// Entries that it has and has not settled.
+    /// Entries of the stream that it has and has not settled.
     pub pending: i64,
     /// How long it has been silent.
     pub idle_ms: i64,
@@ -77,7 +77,7 @@ pub struct Consumer {
 /// How much a log holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LogSize {
-    /// Entries.
+    /// Entries of the stream: the orders of one call of `claim.lua` share one.
     pub entries: i64,
     /// Bytes of memory, estimated by Redis.
     pub bytes: u64,
@@ -103,7 +103,8 @@ pub(super) async fn ask(
     let group = read_group(redis, &keys.log).await?;
     let buyers = bytes_per_buyer(redis, &keys, sales).await?;
     let oldest_unsettled = group.oldest_pending.into_iter().chain(group.oldest_undelivered).min();
-    let per_entry = u64::try_from(log.entries).ok().filter(|entries| *entries > 0).map(|n| log.bytes / n);
+    let log_entries = log.entries as f64 * mean_held(redis, &keys).await?;
+    let per_entry = (log.entries > 0).then(|| (log.bytes as f64 / log_entries) as u64);
     Ok(InRedis {
         state: meta.state(),
         backlog: meta.backlog,

@@ -106,6 +106,12 @@ impl RealSale {
                 let ids: Vec<EntryId> = places.iter().map(|&place| self.log[place].0).collect();
                 self.partition.deliver().await;
                 let settled = self.partition.settle(&ids).await.unwrap();
+                // With those that share their entries of the stream.
+                let log = self.partition.log().await;
+                let of = |id| log.iter().find(|entry| entry.id == id).map(|entry| entry.held_by);
+                let held_by: Vec<_> = ids.iter().map(|id| of(*id)).collect();
+                let settles = |place: &usize| held_by.contains(&of(self.log[*place].0));
+                let places: Vec<usize> = (0..self.log.len()).filter(settles).collect();
                 prop_assert_eq!(settled, self.model.settle(&places) as i64);
             }
             Step::Settle(_) => {}

@@ -58,7 +58,7 @@ impl Shop {
         self.known = self.gate.open().or(self.known.take());
         let Some(scripts) = &self.known else { return false };
         let keys = Keys::new(PARTITION);
-        let args = vec![GROUP.into(), 0.into(), "0-1".into()];
+        let args = vec![GROUP.into(), 0.into(), 1.into(), 1.into(), "0-1".into()];
         let all = vec![keys.meta, keys.log, keys.order_changes, keys.payments];
         self.redis.run(scripts, Script::Settle, all, args).await.is_ok()
     }

@@ -2,9 +2,7 @@
 
 use doorbuster::claim::ClaimError;
 use doorbuster::partition::Partition;
-use doorbuster::redis::{
-    GROUP, KeeperScript, Keys, LAYOUT, Redis, RedisError, Script, Stamp, StampedScripts,
-};
+use doorbuster::redis::{GROUP, KeeperScript, Keys, Redis, RedisError, Script, Stamp, StampedScripts};
 use fred::types::Value;
 
 use crate::open_partition::{LEASE_MS, NEVER_LATE_MS, OpenPartition, Opening, TestRedis, server_identity};
@@ -35,12 +33,21 @@ async fn only_a_higher_epoch_begins() {
 }
 
 #[tokio::test]
-async fn another_layout_is_refused() {
+async fn an_older_version_refuses_the_layout_of_a_newer_one() {
     let shop = Shop::open(&[]).await;
-    let args: Vec<Value> = vec![2.into(), "token".into(), format!("{LAYOUT}0").into()];
-    let begun = shop.at.redis.run_keeper(KeeperScript::Begin, vec![shop.at.keys.meta.clone()], args).await;
-    assert!(begun.is_err(), "{begun:?}");
-    assert_eq!(state(&shop.at.redis, &shop.at.keys).await.as_deref(), Some("open"));
+    let begin = async |epoch: i64, version: u32| {
+        let args: Vec<Value> = vec![epoch.into(), "token".into(), i64::from(version).into()];
+        shop.at.redis.run_keeper(KeeperScript::Begin, vec![shop.at.keys.meta.clone()], args).await
+    };
+    // As numbers: as text, 9 would follow 10.
+    begin(2, 10).await.unwrap();
+    for version in [9, 1] {
+        let begun = begin(3, version).await;
+        assert_eq!(begun, Err(RedisError::Layout("10".into())), "{version}");
+    }
+    begin(3, 10).await.unwrap();
+    shop.at.raw("HSET", &shop.at.keys.meta, &["layout", "of nobody"]).await;
+    assert!(begin(4, 11).await.is_err());
 }
 
 #[tokio::test]

@@ -90,9 +90,7 @@ async fn settles_as_many_as_it_says() {
 #[tokio::test]
 async fn what_is_settled_and_to_be_paid_for_is_told_once() {
     let shop = Shop::open(&[("A", 5)]).await;
-    let claims: Vec<_> = (0..3).map(|i| shop.claim(&format!("b-{i}"), "k", &[("A", 1)])).collect();
-    let orders: Vec<_> =
-        shop.decide(&claims).await.iter().map(|d| crate::shop::accepted(d).entry()).collect();
+    let orders = shop.orders_of_one(3).await;
     shop.at.deliver().await;
     let payments = shop.at.keys.payments.clone();
     // The first two again, as after a reply that was lost.

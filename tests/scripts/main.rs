@@ -11,6 +11,7 @@ mod log_care;
 #[path = "../support/open_partition.rs"]
 mod open_partition;
 mod session;
+mod shared_entries;
 mod shop;
 mod snapshot;
 mod stock;

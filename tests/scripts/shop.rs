@@ -57,10 +57,19 @@ impl Shop {
         accepted(&self.decide_one(buyer, key, lines).await)
     }
 
-    /// Orders of one unit of A by as many buyers.
+    /// Orders of one unit of A by as many buyers, each with an entry of the stream to itself.
     pub async fn orders_of_one(&self, count: usize) -> Vec<EntryId> {
+        let mut orders = Vec::new();
+        for i in 0..count {
+            orders.push(self.order(&format!("buyer-{i}"), "k", &[("A", 1)]).await.entry());
+        }
+        orders
+    }
+
+    /// As [`Shop::orders_of_one`], by one call.
+    pub async fn orders_of_one_call(&self, key: &str, count: usize) -> Vec<EntryId> {
         let claims: Vec<Claim> =
-            (0..count).map(|i| self.claim(&format!("buyer-{i}"), "k", &[("A", 1)])).collect();
+            (0..count).map(|i| self.claim(&format!("buyer-{i}"), key, &[("A", 1)])).collect();
         self.decide(&claims).await.iter().map(|decision| accepted(decision).entry()).collect()
     }
 

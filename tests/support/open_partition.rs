@@ -1,6 +1,7 @@
 //! Opens a partition of a real Redis with the keeper's own scripts, but without a keeper and its Postgres.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use doorbuster::catalogue::{SaleId, Sku};
@@ -84,7 +85,7 @@ pub struct Opening {
 impl Opening {
     pub async fn begin(redis: &Redis, keys: &Keys, epoch: i64) -> Result<Self, RedisError> {
         let token = format!("token-{epoch}");
-        let args = vec![epoch.into(), token.as_str().into(), LAYOUT.into()];
+        let args = vec![epoch.into(), token.as_str().into(), i64::from(LAYOUT).into()];
         redis.run_keeper(KeeperScript::Begin, vec![keys.meta.clone()], args).await?;
         Ok(Self { redis: redis.clone(), keys: keys.clone(), epoch, token })
     }
@@ -287,7 +288,13 @@ impl OpenPartition {
     pub async fn settle_telling(&self, ids: &[EntryId], due: &[&str]) -> Result<(i64, i64), RedisError> {
         let mut args: Vec<Value> = vec![GROUP.into(), (due.len() as i64).into()];
         args.extend(due.iter().map(|order| Value::from(*order)));
-        args.extend(ids.iter().map(|id| Value::from(id.to_string())));
+        let log = self.log().await;
+        let of = |id| log.iter().find(|entry| entry.id == id).map_or(id, |entry| entry.held_by);
+        let held_by: BTreeSet<EntryId> = ids.iter().map(|id| of(*id)).collect();
+        for id in held_by {
+            let size = log.iter().filter(|entry| entry.held_by == id).count().max(1);
+            args.extend([(size as i64).into(), 1.into(), id.to_string().into()]);
+        }
         let keys = &self.keys;
         let keys =
             vec![keys.meta.clone(), keys.log.clone(), keys.order_changes.clone(), keys.payments.clone()];

@@ -12,7 +12,7 @@ use super::servers::{Servers, with_servers};
 use crate::buyer::{BuyerId, BuyerIdError};
 use crate::config::Settings;
 use crate::log::{
-    Direction, EntryAddress, Fate, LogBound, LogEntry, LogRange, LogWalk, RawEntry, fates, read_entries,
+    Direction, EntryAddress, Fate, LogBound, LogEntry, LogRange, LogWalk, RawEntry, fates, read_entry,
 };
 use crate::partition::Partition;
 use crate::redis::{Keys, RedisError};
@@ -96,12 +96,10 @@ impl LogCommand {
     async fn named(&self, printer: &mut Printer<'_>) -> Result<(), CliError> {
         let (mut found, mut absent) = (Vec::new(), Vec::new());
         for address in &self.entries {
-            let entry = address.entry.to_string();
-            let log = Keys::new(address.partition).log;
-            let args = vec![entry.as_str().into(), entry.as_str().into()];
-            let entries = read_entries(printer.servers.redis.on_key("XRANGE", &log, args).await?)?;
+            let keys = Keys::new(address.partition);
+            let entry = read_entry(&printer.servers.redis, &keys, address.entry).await?;
             let is_named = |raw: &RawEntry| address.mark.is_none_or(|mark| raw.mark() == mark.text());
-            match entries.into_iter().find(is_named) {
+            match entry.filter(is_named) {
                 Some(raw) => found.push((*address, raw)),
                 None => absent.push(address.to_string()),
             }

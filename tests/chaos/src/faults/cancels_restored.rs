@@ -9,7 +9,7 @@ use doorbuster::redis::{Keys, Redis};
 use tokio::time::Instant;
 
 use super::persisting::Block;
-use super::restore::OlderPostgres;
+use super::restore::{OlderPostgres, stored_orders};
 use crate::ChaosError;
 use crate::deployment::{Deployment, PATIENCE};
 use crate::fault::{Evidence, Fault, Scene};
@@ -39,12 +39,15 @@ impl Fault for CancelsRestored {
         scene: &mut Scene,
     ) -> Result<Evidence, ChaosError> {
         let sale = &scene.sales[0];
-        // No order moves any more. The server takes the session with it.
+        // No order moves any more.
         let _block = Block::writing(deployment, "orders").await?;
         wait_logged(deployment, sale).await?;
         let query = "SELECT count(*) FROM orders WHERE sale_id = $1 AND state = 'cancelled'";
         let cancelled: i64 = deployment.sql().await?.query_one(query, &[sale]).await?.get(0);
-        let before = self.older.restore(deployment, sale).await?;
+        let before = stored_orders(deployment, sale).await?;
+        // Killed: a shutdown would end the session that holds them back first, and let some by that no log knows of.
+        deployment.postgres.kill().await?;
+        self.older.put_back(deployment).await?;
         Ok(Evidence::seen(
             cancelled > 0,
             format!("{before} orders, {cancelled} cancelled, were gone from Postgres"),

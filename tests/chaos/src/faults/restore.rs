@@ -24,10 +24,16 @@ impl OlderPostgres {
     /// Puts it in the place of the one that runs. Answers with the orders that are gone from there.
     pub async fn restore(&mut self, deployment: &mut Deployment, sale: &str) -> Result<i64, ChaosError> {
         let before = stored_orders(deployment, sale).await?;
+        self.put_back(deployment).await?;
+        Ok(before)
+    }
+
+    /// As [`Self::restore`], without a look at what is there.
+    pub async fn put_back(&mut self, deployment: &mut Deployment) -> Result<(), ChaosError> {
         if let Some(backup) = self.0.take() {
             backup.restore(&mut deployment.postgres).await?;
         }
-        Ok(before)
+        Ok(())
     }
 }
 

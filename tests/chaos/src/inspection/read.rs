@@ -14,7 +14,7 @@ use crate::history::{Lines, Purchase};
 use crate::stored::{DeadLetter, Stored, StoredItem, StoredOrder};
 
 /// Entries read at once.
-const STEP: i64 = 5000;
+const STEP: usize = 5000;
 
 /// Waits until nothing is under way any more, and reads everything.
 ///
