@@ -126,7 +126,7 @@ impl KeeperMetrics {
             trimmed: register.add(
                 "log_entries_trimmed",
                 OF,
-                "Log entries that this process removed after log_retention_s",
+                "Entries of the stream that is the log which this process removed after log_retention_s",
                 Family::default(),
             ),
             sampled: Sampled::new(register),

@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::Metrics;
 use super::keeper::{OfPartition, WithKind};
 use crate::catalogue::SaleId;
+use crate::log::mean_held;
 use crate::postgres::{PgError, PgPool};
 use crate::reconcile::{LogSample, ReconcileError, SALES_MAX};
 use crate::redis::{Keys, Redis, StampedScripts};
@@ -79,7 +80,8 @@ impl PartitionSampler {
         gauges.log_bytes.get_or_create(&of).set(log_bytes);
         gauges.buyers.get_or_create(&of).set(buyers);
         gauges.buyers_bytes.get_or_create(&of).set(buyers_bytes);
-        let of_order = log_bytes / log.length.cast_signed().max(1) + buyers_bytes / buyers.max(1);
+        let log_entries = log.length.max(1) as f64 * mean_held(&self.redis, &keys).await?;
+        let of_order = (log_bytes as f64 / log_entries) as i64 + buyers_bytes / buyers.max(1);
         gauges.order_bytes.get_or_create(&of).set(of_order);
         Ok(())
     }

@@ -9,7 +9,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::catalogue::Sku;
-use crate::faults::{crash_point, weakened_text};
+use crate::faults::{crash_point, weakened, weakened_text};
 use crate::log::{EntryId, LogEntry, OrderEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
@@ -354,10 +354,18 @@ pub(super) async fn passed_gate(
     partition: Partition,
     units: &Units,
 ) -> Result<Vec<(String, String)>, WriteError> {
-    let statement = tx.prepare_cached(weakened_text!(GATE)).await?;
+    let lock = tx.prepare_cached(Hold::Alone.statement()).await?;
+    let gate = tx.prepare_cached(weakened_text!(GATE)).await?;
+    let (class, partition) = (PartitionLock::Gate.class(), partition.to_sql());
+    let number = i32::from(partition);
     let columns = units.columns();
-    let rows =
-        tx.query(&statement, &[&partition.to_sql(), &columns.sales, &columns.skus, &columns.units]).await?;
+    let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
+    let units: [&(dyn ToSql + Sync); 4] = [&partition, &columns.sales, &columns.skus, &columns.units];
+    let locked = async {
+        if weakened!("unsorted_batch") { Ok(0) } else { tx.execute(&lock, &lock_keys).await }
+    };
+    // Sent together: the gate has a snapshot taken after the lock.
+    let (_, rows) = tokio::try_join!(locked, tx.query(&gate, &units))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 

@@ -31,14 +31,18 @@ pub enum PartitionLock {
     /// Shared by persisting transactions, exclusive to a keeper that raises the epoch. A row lock
     /// `FOR SHARE` instead would starve the keeper: new readers pass it while it waits.
     Persist,
+    /// Exclusive to a transaction that counts units as sold. Whoever waited for it sees the items as the one before left
+    /// them; whoever waits for their rows has to look each of them up again that the other has changed.
+    Gate,
 }
 
 impl PartitionLock {
-    /// ASCII `dooK` and `dooP`: first argument of `pg_advisory_lock(int, int)`; the partition is the second.
+    /// ASCII `dooK`, `dooP` and `dooG`: first argument of `pg_advisory_lock(int, int)`; the partition is the second.
     pub fn class(self) -> i32 {
         match self {
             Self::Keeper => 0x646f_6f4b,
             Self::Persist => 0x646f_6f50,
+            Self::Gate => 0x646f_6f47,
         }
     }
 }

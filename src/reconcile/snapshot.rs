@@ -50,7 +50,7 @@ pub struct LogSample {
     pub now_ms: u64,
     /// Entries appended since the opening and not settled.
     pub backlog: u64,
-    /// Entries in the log.
+    /// Entries of the stream.
     pub length: u64,
     /// The oldest entry that is kept.
     pub first: EntryId,
