@@ -3,7 +3,7 @@
 --
 -- KEYS  1 meta   2 log
 -- ARGV  1 group
--- Reply 1 the time (ms)   2 entries appended   3 entries settled: since the opening   4 number of entries in the log
+-- Reply 1 the time (ms)   2 entries appended   3 entries settled: since the opening   4 number of the stream's entries
 --       5 the first entry id   6 the last one   7 the first that is not settled ("" for none)
 -- Error FENCED stamp|lease|log
 -- @include fence

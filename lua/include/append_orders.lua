@@ -5,9 +5,8 @@
 -- Returns the milliseconds and the sequence of the first.
 local function append_orders(log_key, now_ms, fields)
   local count = #fields / 2
-  -- Right behind a position; false where the log has given out a later id, of an entry that somebody deleted.
-  local function behind(ms, seq)
-    local added = redis.pcall('XADD', log_key, ms .. '-' .. seq + count, unpack(fields))
+  local function behind(ms, seq, call)
+    local added = call('XADD', log_key, ms .. '-' .. seq + count, unpack(fields))
     return type(added) == 'string' and ms, seq + 1
   end
 
@@ -15,10 +14,14 @@ local function append_orders(log_key, now_ms, fields)
   local newest = redis.call('XREVRANGE', log_key, '+', now_ms .. '-0', 'COUNT', 1)[1]
   local ms, seq = now_ms, -1
   if newest then ms, seq = string.match(newest[1], '(%d+)-(%d+)') end
-  local first_ms, first_seq = behind(ms, seq)
+  local first_ms, first_seq = behind(ms, seq, redis.pcall)
   if first_ms then return first_ms, first_seq end
+  -- The log has given out a later id, of an entry that somebody deleted.
   local info = redis.call('XINFO', 'STREAM', log_key)
   for i = 1, #info, 2 do
-    if info[i] == 'last-generated-id' then return behind(string.match(info[i + 1], '(%d+)-(%d+)')) end
+    if info[i] == 'last-generated-id' then
+      ms, seq = string.match(info[i + 1], '(%d+)-(%d+)')
+      return behind(ms, seq, redis.call)
+    end
   end
 end

@@ -62,7 +62,10 @@ pub(super) async fn drain(
             }
             persisted = persisted.max(entry.id);
         }
-        total.applied += persist_again(pool, fence, &batch, &foreseen, limit).await?;
+        // Nothing is settled here, so those that share an entry need not stay together.
+        for batch in batch.chunks(STEP) {
+            total.applied += persist_again(pool, fence, batch, &foreseen, limit).await?;
+        }
     }
 }
 

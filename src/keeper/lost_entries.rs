@@ -90,7 +90,8 @@ impl Opening<'_> {
 
     async fn present(&self, first: EntryId, last: EntryId, wanted: &[EntryId]) -> Result<u64, OpenError> {
         let wanted: HashSet<EntryId> = wanted.iter().copied().collect();
-        let (mut from, mut present) = (first, 0);
+        // What the first of them holds stands before it, in its millisecond.
+        let (mut from, mut present) = (EntryId { seq: 0, ..first }, 0);
         while from <= last {
             let batch: Vec<RawEntry> = read_range(&self.keeper.redis, &self.keys, from, drain::STEP).await?;
             let Some(end) = batch.last() else { break };

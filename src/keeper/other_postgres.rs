@@ -56,7 +56,9 @@ impl Keeper {
             let Some(last) = batch.last() else { break };
             next = last.id.next();
             let limit = self.options.postgres_timeout;
-            new_orders += persist_again(&self.pool, fence, &batch, &foreseen, limit).await?.new_orders;
+            for batch in batch.chunks(drain::STEP) {
+                new_orders += persist_again(&self.pool, fence, batch, &foreseen, limit).await?.new_orders;
+            }
             reached =
                 Some(Watermark { entry: last.id, mark: String::from_utf8_lossy(last.mark()).into_owned() });
         }

@@ -74,7 +74,7 @@ impl StreamEntry {
             Some(first) if fields.len() > 1 && fields.iter().all(|(field, _)| field == LogEntry::ORDER) => {
                 let order =
                     |(field, seq)| RawEntry { id: EntryId { seq, ..held_by }, held_by, fields: vec![field] };
-                into.extend(fields.into_iter().zip(first..).map(order));
+                into.extend(fields.into_iter().zip(first..=held_by.seq).map(order));
             }
             // Of several fields nothing else is written: it is for the dead letters, as it stands.
             _ => into.push(RawEntry { id: held_by, held_by, fields }),
@@ -129,11 +129,15 @@ pub(super) fn read_page(reply: Reply) -> Result<Page, RedisError> {
     Ok(page)
 }
 
-/// Entries of the stream that are read before it is known how much they hold: one order, or hundreds.
-const PROBE: usize = 32;
+/// Entries of the stream in the first reply, before it is known how much they hold: one order, or hundreds.
+const PROBE: usize = 8;
+/// And in any reply: it stays bounded also where single orders are followed by crowded entries.
+const REPLY_MAX: usize = 128;
+/// At each end of the log, to learn how much its entries hold.
+const SAMPLE: usize = 16;
 
-/// Entries from `from` on: about `count`, and as many more as the stream's entries hold that hold these. Fewer only at the
-/// end of the log.
+/// Entries from `from` on: about `count`, and as many more as the last of the stream's entries hold that hold these. Fewer
+/// only at the end of the log.
 ///
 /// # Errors
 /// Those of any command.
@@ -143,15 +147,20 @@ pub async fn read_range(
     from: EntryId,
     count: usize,
 ) -> Result<Vec<RawEntry>, RedisError> {
-    let probe = count.min(PROBE);
-    let Page { held_by, mut entries } = read_forward(redis, keys, from, probe).await?;
-    let next = entries.last().map_or(from, |last| last.id.next());
-    if held_by == probe && entries.len() < count {
-        let more = (count - entries.len()) * held_by / entries.len().max(1);
-        entries.append(&mut read_forward(redis, keys, next, more.max(1)).await?.entries);
+    let (mut entries, mut next, mut asked) = (Vec::new(), from, count.min(PROBE));
+    while entries.len() < count {
+        let mut page = read_forward(redis, keys, next, asked).await?;
+        let Some(last) = page.entries.last() else { break };
+        next = last.id.next();
+        // It may stand in the middle of what shares an entry.
+        page.entries.retain(|entry| entry.id >= from);
+        let (held_by, held) = (page.held_by, page.entries.len());
+        entries.append(&mut page.entries);
+        if held_by < asked {
+            break;
+        }
+        asked = (count.saturating_sub(entries.len()) * held_by / held).clamp(1, REPLY_MAX);
     }
-    // It may stand in the middle of what shares an entry.
-    entries.retain(|entry| entry.id >= from);
     Ok(entries)
 }
 
@@ -171,14 +180,19 @@ pub async fn read_entry(redis: &Redis, keys: &Keys, id: EntryId) -> Result<Optio
     Ok(entries.into_iter().find(|entry| entry.id == id))
 }
 
-/// How many entries of the log an entry of the stream holds: the mean of the newest ones.
+/// How many entries of the log an entry of the stream holds: the mean of the oldest and the newest ones.
 ///
 /// # Errors
 /// Those of any command.
 pub async fn mean_held(redis: &Redis, keys: &Keys) -> Result<f64, RedisError> {
-    let args = vec!["+".into(), "-".into(), "COUNT".into(), (PROBE as i64).into()];
-    let page = read_page(redis.on_key("XREVRANGE", &keys.log, args).await?)?;
-    Ok(page.entries.len().max(1) as f64 / page.held_by.max(1) as f64)
+    let (mut held_by, mut entries) = (0, 0);
+    for (command, first, last) in [("XRANGE", "-", "+"), ("XREVRANGE", "+", "-")] {
+        let args = vec![first.into(), last.into(), "COUNT".into(), (SAMPLE as i64).into()];
+        let page = read_page(redis.on_key(command, &keys.log, args).await?)?;
+        held_by += page.held_by;
+        entries += page.entries.len();
+    }
+    Ok(entries.max(1) as f64 / held_by.max(1) as f64)
 }
 
 /// The last id that the log gave out, also where that entry was deleted since; [`EntryId::ZERO`] without a log.

@@ -31,7 +31,9 @@ pub struct LogWalk {
 
 struct OneLog {
     partition: Partition,
-    /// What is left to read, both ends included; `None` once everything was read.
+    /// What is wanted, both ends included.
+    range: (EntryId, EntryId),
+    /// What is left to read of the stream, both ends included; `None` once everything was read.
     left: Option<(EntryId, EntryId)>,
     /// Of a forward walk: where what is appended later begins.
     then: EntryId,
@@ -46,7 +48,9 @@ impl LogWalk {
         range: (EntryId, EntryId),
         direction: Direction,
     ) -> Self {
-        let one = |&partition| OneLog { partition, left: Some(range), then: range.0, page: VecDeque::new() };
+        // What holds an order stands behind it, in the same millisecond.
+        let left = Some((range.0, range.1.last_of_ms()));
+        let one = |&partition| OneLog { partition, range, left, then: range.0, page: VecDeque::new() };
         Self { redis, direction, logs: partitions.iter().map(one).collect() }
     }
 
@@ -73,7 +77,10 @@ impl LogWalk {
     /// Goes on where a forward walk ended: what was appended meanwhile comes next.
     pub fn go_on(&mut self) {
         for log in &mut self.logs {
-            log.left = log.left.or(Some((log.then, EntryId::MAX)));
+            if log.left.is_none() {
+                log.range = (log.then, EntryId::MAX);
+                log.left = Some(log.range);
+            }
         }
     }
 }
@@ -98,10 +105,9 @@ impl OneLog {
         direction: Direction,
         (from, to): (EntryId, EntryId),
     ) -> Result<(), RedisError> {
-        // What holds an order stands behind it, in the same millisecond.
         let (command, first, second) = match direction {
-            Direction::Forward => ("XRANGE", from, to.last_of_ms()),
-            Direction::Backward => ("XREVRANGE", to.last_of_ms(), from),
+            Direction::Forward => ("XRANGE", from, to),
+            Direction::Backward => ("XREVRANGE", to, from),
         };
         let args: Vec<Value> =
             vec![first.to_string().into(), second.to_string().into(), "COUNT".into(), (PAGE as i64).into()];
@@ -111,13 +117,13 @@ impl OneLog {
             page.sort_unstable_by_key(|entry| Reverse(entry.id));
         }
         if let Some(last) = page.last() {
-            self.then = last.id.next();
+            self.then = last.id.min(self.range.1).next();
         }
         self.left = page.last().filter(|_| held_by == PAGE).and_then(|last| match direction {
             Direction::Forward => Some((last.id.next(), to)),
             Direction::Backward => last.id.previous().map(|previous| (from, previous)),
         });
-        page.retain(|entry| (from..=to).contains(&entry.id));
+        page.retain(|entry| (self.range.0..=self.range.1).contains(&entry.id));
         self.page = page.into();
         Ok(())
     }

@@ -215,7 +215,7 @@ async fn report_vanished(
         return Ok(());
     }
     let subject = format!("{partition} {}", entry.id);
-    let detail = "pending, but deleted from the log";
+    let detail = "pending, but deleted from the log, with whatever orders shared it";
     anomaly::raise(&tx, Incident::EntryVanished, partition, &subject, detail).await?;
     tx.commit().await?;
     Ok(())

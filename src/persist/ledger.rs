@@ -10,7 +10,7 @@ use crate::log::{DecidedEntry, EntryId, LogEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
-use crate::persist::transaction::{Entry, Run, WriteError};
+use crate::persist::transaction::{Entry, Run, WriteError, lock_gate};
 use crate::persist::{Applied, anomaly};
 
 const CONFIRMED_IN_LOG: &str = include_str!("../../sql/persist/confirmed_in_log.sql");
@@ -33,6 +33,7 @@ pub(super) async fn write_allotment(
         return Ok(());
     }
     let (skus, units) = columns(stock);
+    lock_gate(tx, partition).await?;
     let raised =
         tx.execute(RAISE_ALLOTMENT, &[&stock.sale.as_str(), &partition.to_sql(), &skus, &units]).await?;
     if raised != skus.len() as u64 {
@@ -58,6 +59,7 @@ pub(super) async fn write_adjustment(
     }
     if lowers || !written.intent_is_known {
         let (skus, units) = columns(stock);
+        lock_gate(tx, partition).await?;
         let moved =
             tx.execute(RAISE_ALLOTMENT, &[&stock.sale.as_str(), &partition.to_sql(), &skus, &units]).await?;
         if moved != skus.len() as u64 {

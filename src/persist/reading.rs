@@ -49,6 +49,9 @@ impl Reading {
         if left_others || entries.len() > self.batch_max {
             let whole_batch = held_by * self.batch_max / entries.len();
             self.count = whole_batch.clamp(1, (self.count * GROWTH_MAX).min(self.batch_max));
+        } else {
+            // What was learned from single orders says little of the next rush.
+            self.count = self.count.min((2 * held_by).max(FIRST)).min(self.batch_max);
         }
         left_others
     }
@@ -98,6 +101,9 @@ mod tests {
         assert_eq!(reading.count(), 32);
         assert!(reading.has_read(&entries(&[1; 32])));
         assert_eq!(reading.count(), 100, "never more than a batch of single orders");
+        assert!(!reading.has_read(&entries(&[1; 3])));
+        assert_eq!(reading.count(), 8, "a trickle says little of the next rush");
+        assert!(reading.has_read(&entries(&[1; 8])) && reading.has_read(&entries(&[1; 32])));
         assert!(!reading.has_read(&entries(&[10; 20])), "much, but all there was");
         assert_eq!(reading.count(), 10);
         assert!(reading.has_read(&entries(&[200; 10])));

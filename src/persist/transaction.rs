@@ -348,6 +348,14 @@ async fn count_as_sold(tx: &Transaction<'_>, partition: Partition, units: &Units
     if passed.len() == units.len() { Ok(()) } else { Err(WriteError::OverAllotment) }
 }
 
+/// Takes the lock of the gate, in front of the rows that are behind it: whoever locked these first and then waited for the
+/// lock could wait for whoever holds it, and he for the rows.
+pub(super) async fn lock_gate(tx: &Transaction<'_>, partition: Partition) -> Result<(), WriteError> {
+    let lock = tx.prepare_cached(Hold::Alone.statement()).await?;
+    tx.execute(&lock, &[&PartitionLock::Gate.class(), &i32::from(partition.to_sql())]).await?;
+    Ok(())
+}
+
 /// Counts units as sold where they fit, and tells for which sales and SKUs they did.
 pub(super) async fn passed_gate(
     tx: &Transaction<'_>,
@@ -361,9 +369,8 @@ pub(super) async fn passed_gate(
     let columns = units.columns();
     let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
     let units: [&(dyn ToSql + Sync); 4] = [&partition, &columns.sales, &columns.skus, &columns.units];
-    let locked = async {
-        if weakened!("unsorted_batch") { Ok(0) } else { tx.execute(&lock, &lock_keys).await }
-    };
+    let locked =
+        async { if weakened!("unsorted_batch") { Ok(0) } else { tx.execute(&lock, &lock_keys).await } };
     // Sent together: the gate has a snapshot taken after the lock.
     let (_, rows) = tokio::try_join!(locked, tx.query(&gate, &units))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())

@@ -205,7 +205,8 @@ impl PersistWorker {
         stop: &CancellationToken,
     ) -> Result<(), Interrupted> {
         let mut rest = entries.as_slice();
-        while !rest.is_empty() {
+        // What is left of it as it stops is taken over by others.
+        while !rest.is_empty() && (rest.len() == entries.len() || !stop.is_cancelled()) {
             let (batch, behind) = rest.split_at(reading::batch_len(rest, self.options.batch_max));
             self.settle_batch(keys, scripts, fence, (batch, delivery), stop).await?;
             rest = behind;

@@ -137,6 +137,8 @@ impl Replay<'_> {
                 break;
             }
             let mut batch = read_range(self.redis, &keys, next, STEP).await?;
+            // What is left of it is read again.
+            batch.truncate(STEP);
             batch.retain(|entry| entry.id <= to);
             let Some(last) = batch.last().map(|entry| entry.id) else { break };
             let applied = self.persist(&batch, &before, &foreseen).await?;

@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use doorbuster::claim::Batch;
 use doorbuster::config::{DurabilityCheck, Millis, Role};
 use doorbuster::dead_letters::Operator;
 use doorbuster::gate::Gate;
@@ -12,11 +13,13 @@ use doorbuster::metrics::Metrics;
 use doorbuster::node::Node;
 use doorbuster::partition::Partition;
 use doorbuster::postgres::connect_pool;
+use doorbuster::redis::Keys;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
+use crate::support::claims::claim;
 use crate::support::payments::{hear, paid};
 use crate::support::{Block, World};
 
@@ -283,6 +286,32 @@ async fn entries_that_exist_nowhere_are_an_incident() {
     assert_eq!((world.count(given_up).await, world.count("SELECT count(*) FROM incidents").await), (1, 2));
     world.start_node().await;
     world.drained().await;
+    world.assert_balanced(&sale, "TEE").await;
+}
+
+/// The entry of the stream that a worker had in hand stands at the position of the last of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_shared_an_entry_in_hand_are_not_taken_for_lost() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    world.drained().await;
+    let block = Block::persisting(&world).await;
+    let (redis, keys) = (world.redis_client().await, Keys::new(Partition::new(0)));
+    let scripts = Gate::watch(redis.clone(), Partition::new(0)).wait_open().await;
+    let claims: Vec<_> = (0..5).map(|buyer| claim(&sale, &format!("b-{buyer}"), "k")).collect();
+    let batch = Batch::new(claims.iter(), 1000);
+    batch.decide(&redis, &scripts, &keys, &keys.sale(&sale)).await.unwrap();
+    world
+        .until("a worker has them in hand", || async {
+            world.redis_says(&["XPENDING", "{p0}:log", "persist"]).await.lines().next() == Some("1")
+        })
+        .await;
+    world.crash_node();
+    block.release().await;
+    world.start_node().await;
+    world.drained().await;
+    assert_eq!(world.count("SELECT count(*) FROM orders").await, 5);
+    assert_eq!(world.count("SELECT count(*) FROM incidents").await, 0);
     world.assert_balanced(&sale, "TEE").await;
 }
 

@@ -160,6 +160,24 @@ async fn keys_of_another_layout_are_left_alone() {
     tokio::time::timeout(PATIENCE, gate.wait_open()).await.unwrap();
 }
 
+/// The orders of layout 1 have an entry of the stream each, as a call with one claim has it now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_keeper_opens_what_an_older_one_has_written() {
+    let mut world = World::with_short_lease(1).await;
+    let sale = world.open_sale("demo", &[("TEE", 10, None)]).await;
+    let accepted = world.client().claim(&sale, "alice", "k", &[("TEE", 1)]).await;
+    assert_eq!(accepted.status, 202);
+    let layout = world.redis_says(&["HGET", "{p0}:meta", "layout"]).await;
+    world.stop_node().await;
+    world.redis_says(&["HSET", "{p0}:meta", "layout", "1"]).await;
+    world.start_node().await;
+    assert_eq!(world.redis_says(&["HGET", "{p0}:meta", "layout"]).await, layout);
+    let again = world.client().claim(&sale, "alice", "k", &[("TEE", 1)]).await;
+    assert_eq!(again.status, 200);
+    assert_eq!(again.location(), accepted.location());
+    world.assert_balanced(&sale, "TEE").await;
+}
+
 /// A rolling upgrade to a version with another layout, as when it writes entries of a new kind: the last node of before
 /// finds itself alone for a moment. It must neither keep the partition from the newer one nor touch what that one wrote.
 #[tokio::test(flavor = "multi_thread")]

@@ -52,9 +52,11 @@ impl Open {
         Ok(Self { keys, sale, scripts: StampedScripts::new(stamp) })
     }
 
-    async fn log_length(&self, redis: &Redis) -> Result<u64, LimitError> {
-        let reply = redis.on_key("XLEN", &self.keys.log, Vec::new()).await.map_err(StageError::from)?;
-        reply.as_u64().ok_or_else(|| LimitError::Script("the log has no length".to_owned()))
+    /// Orders that the log was given since the partition was opened: those of one call share an entry of the stream.
+    async fn appended(&self, redis: &Redis) -> Result<u64, LimitError> {
+        let field = vec!["appended".into()];
+        let reply = redis.on_key("HGET", &self.keys.meta, field).await.map_err(StageError::from)?;
+        reply.as_u64().ok_or_else(|| LimitError::Script("the partition counts no orders".to_owned()))
     }
 }
 
@@ -67,7 +69,7 @@ pub async fn batch_script(engine: &Engine, mut sample: Sample, seconds: f64) -> 
     let redis = engine.servers.client();
     let run = fastrand::u32(..);
     let processor = Processor::default().with("redis", engine.servers.redis.pid()).with_load();
-    let length_before = open.log_length(redis).await?;
+    let appended_before = open.appended(redis).await?;
     let before = processor.usage();
     let begin = Instant::now();
     let end = begin + Duration::from_secs_f64(seconds);
@@ -91,7 +93,7 @@ pub async fn batch_script(engine: &Engine, mut sample: Sample, seconds: f64) -> 
     };
     let accepted: u64 = futures_util::future::try_join_all((0..CALLS).map(caller)).await?.iter().sum();
     let time = begin.elapsed();
-    let logged = open.log_length(redis).await? - length_before;
+    let logged = open.appended(redis).await? - appended_before;
     sample.set("claims_per_s", accepted as f64 / time.as_secs_f64());
     sample.processor(&spent(&before, &processor.usage()), "claim", accepted);
     let fault = format!("{accepted} claims accepted, {logged} logged");
@@ -124,7 +126,7 @@ pub async fn redis_benchmark(
     let open = Open::prepare(engine).await?;
     let redis = engine.servers.client();
     let calls = (CALLS_PER_SECOND * seconds).max(1000.0) as u64;
-    let before = open.log_length(redis).await?;
+    let before = open.appended(redis).await?;
     let mut command = Command::new("redis-benchmark");
     command.args(["-p", &engine.servers.redis.port().to_string(), "--csv", "-r", RANDOM_BUYERS]);
     command.args(["-n", &calls.to_string(), "-c", &CONNECTIONS.to_string()]);
@@ -135,7 +137,7 @@ pub async fn redis_benchmark(
         .await
         .map_err(|source| LimitError::Io { doing: "start redis-benchmark", source })?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let logged = open.log_length(redis).await? - before;
+    let logged = open.appended(redis).await? - before;
     let Some(per_second) = requests_per_second(&text) else {
         let said = String::from_utf8_lossy(&output.stderr);
         return Ok(sample.judged(vec![format!("redis-benchmark said {text} {said}")]));

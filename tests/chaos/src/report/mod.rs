@@ -1,5 +1,6 @@
 //! The table of a run, and the same as JSON.
 
+mod families;
 mod record;
 mod row;
 
