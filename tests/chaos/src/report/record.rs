@@ -214,12 +214,12 @@ mod tests {
         let page = dir.path().join("page.md");
         let mut total = Total::default();
         assert!(fs::write(&page, "nothing").and_then(|()| total.write_into(&page)).is_err());
-        fs::write(&page, format!("before\n{BEGIN}\nold\n{END}\nafter\n")).unwrap();
+        fs::write(&page, format!("before\n{BEGIN}\nstale\n{END}\nafter\n")).unwrap();
         total.add(&run(1, false));
         total.write_into(&page).unwrap();
         let first = fs::read_to_string(&page).unwrap();
         assert!(first.starts_with("before\n") && first.ends_with(&format!("{END}\nafter\n")));
-        assert!(first.contains("redis_killed") && !first.contains("old"));
+        assert!(first.contains("redis_killed") && !first.contains("stale"));
         total.write_into(&page).unwrap();
         assert_eq!(fs::read_to_string(&page).unwrap(), first, "again it is the same");
     }
