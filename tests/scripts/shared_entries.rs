@@ -1,5 +1,7 @@
 //! The orders of one call share an entry of the stream: each has a position of its own, whatever the clock and the log do.
 
+use std::collections::BTreeSet;
+
 use doorbuster::log::{EntryId, LogEntry, RawEntry, read_entry, read_range};
 use doorbuster::redis::{GROUP, Script};
 use fred::types::Value;
@@ -56,6 +58,20 @@ async fn calls_of_one_millisecond_never_share_a_position() {
     }
     assert!(orders.windows(2).all(|two| two[0] < two[1]), "{orders:?}");
     assert_eq!(orders[0], ahead.next());
+}
+
+/// Sent together, so that Redis has many of them in each millisecond.
+#[tokio::test]
+async fn calls_right_behind_each_other_never_share_a_position() {
+    let shop = Shop::open(&[("A", 100_000)]).await;
+    // As many as one buyer may have orders.
+    let keys: Vec<String> = (0..100).map(|call| call.to_string()).collect();
+    let calls = keys.iter().enumerate().map(|(call, key)| shop.orders_of_one_call(key, 1 + call % 5));
+    let orders: Vec<EntryId> = futures_util::future::join_all(calls).await.into_iter().flatten().collect();
+    let positions: BTreeSet<EntryId> = orders.iter().copied().collect();
+    assert_eq!(positions.len(), orders.len());
+    let milliseconds: BTreeSet<u64> = orders.iter().map(|id| id.ms).collect();
+    assert!(milliseconds.len() < 100, "each call had a millisecond to itself: nothing was tried");
 }
 
 #[tokio::test]
