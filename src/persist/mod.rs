@@ -3,6 +3,7 @@
 mod anomaly;
 mod applied;
 mod apply;
+mod copy;
 mod foreseen;
 mod ledger;
 mod reading;

@@ -17,7 +17,7 @@ use crate::partition::Partition;
 use crate::persist::foreseen::Foreseen;
 use crate::persist::sale::write_sale;
 use crate::persist::units::Units;
-use crate::persist::{Applied, anomaly, ledger};
+use crate::persist::{Applied, anomaly, copy, ledger};
 use crate::postgres::{PartitionLock, PgError};
 
 const ORDERS: &str = include_str!("../../sql/persist/orders.sql");
@@ -286,6 +286,36 @@ async fn write_orders(
     orders: &[(OrderId, &OrderEntry)],
     applied: &mut Applied,
 ) -> Result<(), WriteError> {
+    let all = units_of(orders);
+    if run.all_new && copy::write_confirmed(tx, run.fence.partition, orders, &all).await? {
+        count_as_sold(tx, run.fence.partition, &all).await?;
+        applied.new_orders += orders.len() as u64;
+        return Ok(());
+    }
+    let new = insert_orders(tx, run, orders, applied).await?;
+    let (new, left_out): (Vec<_>, Vec<_>) = orders.iter().copied().partition(|(id, _)| new.contains(id));
+    let units = if left_out.is_empty() { all } else { units_of(&new) };
+    count_as_sold(tx, run.fence.partition, &units).await?;
+    if !left_out.is_empty() {
+        anomaly::settle_left_out(tx, &left_out, applied).await?;
+    }
+    applied.new_orders += new.len() as u64;
+    Ok(())
+}
+
+fn units_of(orders: &[(OrderId, &OrderEntry)]) -> Units {
+    let mut units = Units::default();
+    orders.iter().for_each(|(_, order)| units.add(&order.sale, &order.lines));
+    units
+}
+
+/// Answers with those that were new.
+async fn insert_orders(
+    tx: &Transaction<'_>,
+    run: Run<'_>,
+    orders: &[(OrderId, &OrderEntry)],
+    applied: &mut Applied,
+) -> Result<HashSet<OrderId>, WriteError> {
     let partition = run.fence.partition;
     let ids: Vec<Uuid> = orders.iter().map(|(id, _)| id.to_uuid()).collect();
     let sales: Vec<&str> = orders.iter().map(|(_, order)| order.sale.as_str()).collect();
@@ -326,17 +356,7 @@ async fn write_orders(
     if written.unsigned_abs() != expected as u64 {
         return Err(WriteError::UnknownItem);
     }
-    let mut units = Units::default();
-    for (_, order) in orders.iter().filter(|(id, _)| new.contains(id)) {
-        units.add(&order.sale, &order.lines);
-    }
-    count_as_sold(tx, partition, &units).await?;
-    if new.len() < orders.len() {
-        let left_out: Vec<_> = orders.iter().filter(|(id, _)| !new.contains(id)).copied().collect();
-        anomaly::settle_left_out(tx, &left_out, applied).await?;
-    }
-    applied.new_orders += new.len() as u64;
-    Ok(())
+    Ok(new)
 }
 
 /// The gate (promise 1).
