@@ -14,9 +14,10 @@
 --         entry  the value of the log entry, made by the node
 --         n      number of lines; negative: over its rate of attempts, so it may only find its order
 --         n times: index of the SKU (from 1), quantity
--- Reply 1 the time (ms)   2 the sale's opens_at (ms)   then one text for each claim:
---         A id           accepted, place in the log     D id rand  accepted before (duplicate)
---         M              key used with another body   R          over its rate
+-- Reply 1 the time (ms)   2 the sale's opens_at (ms)   3 the place in the log of the first that is accepted, or ""
+--       then one text for each claim:
+--         A              accepted: the next place in the log    D id rand  accepted before (duplicate)
+--         M              key used with another body             R          over its rate
 --         N P C          not open yet, paused, closed
 --         L i            limit of SKU i reached (0: orders per buyer)
 --         S i, I i left  SKU i sold out, has less than asked
@@ -31,7 +32,12 @@ if fenced then return fenced end
 local HEAD, KEY_DIGEST = 30, 11
 local ORDERS_PER_BUYER_MAX = 100
 local args = ARGV
-local call, sub = redis.call, string.sub
+local call, sub, format = redis.call, string.sub, string.format
+-- Numbers among the arguments: few, and each many times.
+local number = setmetatable({}, { __index = function(read, text)
+  read[text] = tonumber(text)
+  return read[text]
+end })
 
 -- The sale: control, window, and for each SKU its stock and limit.
 local sku_count, claim_count = tonumber(args[2]), tonumber(args[3])
@@ -128,7 +134,7 @@ end
 local function refusal(first, last, held)
   local short
   for l = first, last, 2 do
-    local i, quantity = tonumber(args[l]), tonumber(args[l + 1])
+    local i, quantity = number[args[l]], number[args[l + 1]]
     if limit[i] and (held and held.units[skus[i]] or 0) + quantity > limit[i] then return 'L ' .. i end
     local left = stock[i]
     if short then
@@ -173,8 +179,8 @@ local function decide(buyer, at, lines)
 
   local text
   for l = first, last, 2 do
-    local i, quantity = tonumber(args[l]), args[l + 1]
-    stock[i] = stock[i] - quantity
+    local i, quantity = number[args[l]], args[l + 1]
+    stock[i] = stock[i] - number[quantity]
     changed[i] = true
     local line = skus[i] .. ':' .. quantity
     text = text and text .. ',' .. line or line
@@ -189,7 +195,7 @@ end
 local decisions = {}
 local at = buyers_at + claim_count + 1
 for c = 1, claim_count do
-  local lines = tonumber(args[at + 2])
+  local lines = number[args[at + 2]]
   decisions[c] = decide(args[buyers_at + c], at, lines)
   at = at + 3 + 2 * math.abs(lines)
 end
@@ -203,7 +209,8 @@ if #accepted > 0 then
   end
   local ms, seq = append_orders(KEYS[4], now_ms, entries)
   for o, order in ipairs(accepted) do
-    order.id = ms .. '-' .. seq + o - 1
+    -- Not `..`, which prints a number by way of a float's digits.
+    order.id = format('%s-%d', ms, seq + o - 1)
     known[order.buyer] = (known[order.buyer] or '') .. order.head .. order.id .. ' ' .. order.lines .. ';'
   end
   for buyer in pairs(fresh) do
@@ -219,16 +226,16 @@ if #accepted > 0 then
   call('HINCRBY', KEYS[1], 'appended', #accepted)
 end
 
-local reply = { now_ms, opens_at or 0 }
+local reply = { now_ms, opens_at or 0, accepted[1] and accepted[1].id or '' }
 for c = 1, claim_count do
   local order = decisions[c]
   if type(order) == 'string' then
-    reply[2 + c] = order
+    reply[3 + c] = order
   elseif order.told then
-    reply[2 + c] = 'D ' .. order.id .. ' ' .. sub(order.head, 2 * KEY_DIGEST + 1, HEAD)
+    reply[3 + c] = 'D ' .. order.id .. ' ' .. sub(order.head, 2 * KEY_DIGEST + 1, HEAD)
   else
     order.told = true
-    reply[2 + c] = 'A ' .. order.id
+    reply[3 + c] = 'A'
   end
 end
 return reply

@@ -73,6 +73,14 @@ impl FromStr for Mark {
 }
 
 impl OrderId {
+    /// Length of its text, in bytes.
+    pub const LENGTH: usize = ulid::ULID_LEN;
+
+    /// Its text, in this place.
+    pub fn write_to(self, place: &mut [u8; Self::LENGTH]) -> &str {
+        Ulid(self.0).array_to_str(place)
+    }
+
     /// The id of the order that `entry` of `partition` holds.
     pub fn new(entry: EntryId, partition: Partition, mark: Mark) -> Self {
         Self(
@@ -132,8 +140,7 @@ impl OrderId {
 
 impl fmt::Display for OrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; ulid::ULID_LEN];
-        f.write_str(Ulid(self.0).array_to_str(&mut text))
+        f.write_str(self.write_to(&mut [0; Self::LENGTH]))
     }
 }
 

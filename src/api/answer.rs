@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::header::{HeaderValue, LOCATION};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -13,6 +14,8 @@ use crate::http::{Body, Problem, ProblemKind, json};
 use crate::live::OrderStatus;
 use crate::order_id::OrderId;
 
+/// In front of an order's id.
+const ORDERS: &str = "/v1/orders/";
 /// Suggested to a buyer whose sale is paused: nobody knows for how long.
 const PAUSED_RETRY: Duration = Duration::from_secs(5);
 /// While the backlog is full.
@@ -97,21 +100,26 @@ pub(super) fn outcome(status: StatusCode, id: OrderId, outcome: &OrderStatus) ->
         #[serde(flatten)]
         status: &'a OrderStatus,
     }
-    let href = format!("/v1/orders/{id}");
+    let href = format!("{ORDERS}{id}");
     match serde_json::to_vec(&Outcome { id, href: &href, status: outcome }) {
-        Ok(body) => with_location(json(status, body), href),
+        Ok(body) => with_location(json(status, body), href.into()),
         Err(_) => Problem::new(ProblemKind::Internal).into_response(),
     }
 }
 
 /// No state in the body: a retry may be answered long after the order was confirmed or cancelled; Location tells.
 fn order(status: StatusCode, id: OrderId) -> Response<Body> {
-    let href = format!("/v1/orders/{id}");
-    with_location(json(status, format!(r#"{{"id":"{id}","href":"{href}"}}"#)), href)
+    let mut text = [0; OrderId::LENGTH];
+    let id = id.write_to(&mut text);
+    // By hand: this is done for every order.
+    let body = Bytes::from(["{\"id\":\"", id, "\",\"href\":\"", ORDERS, id, "\"}"].concat());
+    let end = body.len() - "\"}".len();
+    let href = body.slice(end - ORDERS.len() - id.len()..end);
+    with_location(json(status, body), href)
 }
 
-fn with_location(mut response: Response<Body>, href: String) -> Response<Body> {
-    if let Ok(location) = HeaderValue::try_from(href) {
+fn with_location(mut response: Response<Body>, href: Bytes) -> Response<Body> {
+    if let Ok(location) = HeaderValue::from_maybe_shared(href) {
         response.headers_mut().insert(LOCATION, location);
     }
     response

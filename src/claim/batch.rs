@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use fred::types::{Key, Value};
 
 use crate::catalogue::Sku;
 use crate::claim::decision::{ACCEPTED, DUPLICATE, ReplyContext};
 use crate::claim::{Claim, ClaimError, Decision};
+use crate::log::EntryId;
 use crate::partition::Partition;
 use crate::redis::{Keys, Redis, RedisError, ReplicaWait, Reply, SaleKeys, Script, Session, StampedScripts};
 
@@ -29,12 +31,18 @@ impl Batch {
         args.push(Value::from(skus.len() as i64));
         args.push(Value::from(count as i64));
         args.extend(skus.iter().map(|sku| Value::from(sku.as_str())));
-        args.extend(claims.clone().map(|claim| Value::from(claim.buyer.as_str())));
+        let mut texts = Texts::default();
+        claims.clone().for_each(|claim| texts.add(|text| text.push_str(claim.buyer.as_str())));
+        for claim in claims.clone() {
+            texts.add(|text| claim.write_head(text));
+            texts.add(|text| claim.write_entry(text));
+        }
+        let mut texts = texts.into_values();
+        args.extend(texts.by_ref().take(count));
         let mut numbers = numbers.into_iter();
         for claim in claims {
             let lines = claim.lines.len() as i64;
-            args.push(Value::from(claim.head()));
-            args.push(Value::from(claim.entry()));
+            args.extend(texts.by_ref().take(2));
             args.push(Value::from(if claim.over_rate { -lines } else { lines }));
             for ((_, quantity), number) in claim.lines.iter().zip(&mut numbers) {
                 args.push(Value::from(number));
@@ -85,6 +93,26 @@ impl Batch {
     }
 }
 
+/// Texts in one piece of memory: a batch has hundreds, and an allocation for each costs more than to write it.
+#[derive(Default)]
+struct Texts {
+    all: String,
+    ends: Vec<usize>,
+}
+
+impl Texts {
+    fn add(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.all);
+        self.ends.push(self.all.len());
+    }
+
+    fn into_values(self) -> impl Iterator<Item = Value> {
+        let all = Bytes::from(self.all);
+        let mut begin = 0;
+        self.ends.into_iter().map(move |end| Value::Bytes(all.slice(std::mem::replace(&mut begin, end)..end)))
+    }
+}
+
 fn script_keys(keys: &Keys, sale: &SaleKeys) -> Vec<Key> {
     vec![keys.meta.clone(), sale.sale.clone(), sale.buyers.clone(), keys.log.clone()]
 }
@@ -125,6 +153,8 @@ pub struct Decisions {
     skus: Vec<Sku>,
     now_ms: u64,
     opens_at_ms: u64,
+    /// Where the next accepted order stands in the log: those of one call stand one behind the other.
+    place: Option<EntryId>,
     replies: std::vec::IntoIter<Reply>,
     /// Too few replicas hold the orders that the replies tell of.
     orders_hidden: bool,
@@ -146,7 +176,9 @@ impl Decisions {
         };
         let mut replies = replies.into_iter();
         let mut number = || replies.next().and_then(|value| value.as_u64()).unwrap_or_default();
-        Ok(Self { partition, skus, now_ms: number(), opens_at_ms: number(), replies, orders_hidden: false })
+        let (now_ms, opens_at_ms) = (number(), number());
+        let place = replies.next().and_then(|place| place.as_str()?.parse().ok());
+        Ok(Self { partition, skus, now_ms, opens_at_ms, place, replies, orders_hidden: false })
     }
 
     fn tells(&self) -> Tells {
@@ -174,12 +206,16 @@ impl Decisions {
             partition: self.partition,
             now_ms: self.now_ms,
             opens_at_ms: self.opens_at_ms,
+            place: self.place,
             skus: &self.skus,
         };
         let Some(reply) = self.replies.next() else {
             return Err(ClaimError::Unexpected("a reply is missing".into()));
         };
         let decision = Decision::parse(reply.as_str().as_deref().unwrap_or_default(), claim.mark, &context)?;
+        if let Decision::Accepted(_) = decision {
+            self.place = self.place.map(EntryId::next);
+        }
         match decision {
             Decision::Accepted(_) | Decision::Duplicate(_) if self.orders_hidden => {
                 Err(ClaimError::Unreplicated)

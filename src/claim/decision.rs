@@ -68,7 +68,7 @@ pub enum ClaimError {
 }
 
 /// Codes of the replies that tell of an order.
-pub(super) const ACCEPTED: &str = "A ";
+pub(super) const ACCEPTED: &str = "A";
 pub(super) const DUPLICATE: &str = "D ";
 
 /// What a reply is read against.
@@ -76,6 +76,8 @@ pub(super) struct ReplyContext<'a> {
     pub partition: Partition,
     pub now_ms: u64,
     pub opens_at_ms: u64,
+    /// Where the next accepted order stands in the log.
+    pub place: Option<EntryId>,
     pub skus: &'a [Sku],
 }
 
@@ -89,16 +91,16 @@ impl Decision {
             let index: usize = index.and_then(|i| i.parse().ok()).ok_or_else(unexpected)?;
             index.checked_sub(1).and_then(|i| context.skus.get(i)).cloned().ok_or_else(unexpected)
         };
-        let order = |id: Option<&str>, mark: Mark| -> Result<OrderId, ClaimError> {
-            let entry: EntryId = id.and_then(|id| id.parse().ok()).ok_or_else(unexpected)?;
-            Ok(OrderId::new(entry, context.partition, mark))
-        };
         Ok(match code {
-            "A" => Self::Accepted(order(words.next(), mark)?),
+            ACCEPTED => {
+                let place = context.place.ok_or_else(unexpected)?;
+                Self::Accepted(OrderId::new(place, context.partition, mark))
+            }
             "D" => {
-                let id = words.next();
+                let place: EntryId =
+                    words.next().and_then(|place| place.parse().ok()).ok_or_else(unexpected)?;
                 let mark = words.next().and_then(|mark| mark.parse().ok()).ok_or_else(unexpected)?;
-                Self::Duplicate(order(id, mark)?)
+                Self::Duplicate(OrderId::new(place, context.partition, mark))
             }
             "M" => Self::KeyReused,
             "R" => Self::OverRate,
@@ -129,12 +131,13 @@ mod tests {
     fn every_code_has_its_meaning() {
         let skus = ["A".parse().unwrap(), "B".parse().unwrap()];
         let partition = Partition::new(3);
-        let context = ReplyContext { partition, now_ms: 1000, opens_at_ms: 3500, skus: &skus };
+        let place = Some(EntryId { ms: 5, seq: 1 });
+        let context = ReplyContext { partition, now_ms: 1000, opens_at_ms: 3500, place, skus: &skus };
         let mark = Mark::random();
         let other = Mark::random();
         let id = |mark| OrderId::new(EntryId { ms: 5, seq: 1 }, partition, mark);
         for (reply, decision) in [
-            ("A 5-1".to_owned(), Decision::Accepted(id(mark))),
+            ("A".to_owned(), Decision::Accepted(id(mark))),
             (format!("D 5-1 {other}"), Decision::Duplicate(id(other))),
             ("M".into(), Decision::KeyReused),
             ("R".into(), Decision::OverRate),
@@ -150,7 +153,9 @@ mod tests {
         ] {
             assert_eq!(Decision::parse(&reply, mark, &context), Ok(decision), "{reply}");
         }
-        for bad in ["", "Z", "A", "A x", "D 5-1", "S 3", "S 0", "I 1"] {
+        let nowhere = ReplyContext { place: None, ..context };
+        assert!(matches!(Decision::parse("A", mark, &nowhere), Err(ClaimError::Unexpected(_))));
+        for bad in ["", "Z", "A 5-1", "D 5-1", "S 3", "S 0", "I 1"] {
             assert!(matches!(Decision::parse(bad, mark, &context), Err(ClaimError::Unexpected(_))), "{bad}");
         }
     }

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::header::HeaderMap;
@@ -65,8 +66,8 @@ impl IdempotencyKey {
             return Err(IdempotencyKeyError::Length);
         }
         let content = match value.strip_prefix(b"\"") {
-            Some(quoted) => unquote(quoted)?,
-            None => checked(value)?,
+            Some(quoted) => unquote(quoted)?.into(),
+            None => Cow::Borrowed(checked(value)?),
         };
         if content.is_empty() || content.len() > CHARACTERS_MAX {
             return Err(IdempotencyKeyError::Length);
@@ -74,7 +75,7 @@ impl IdempotencyKey {
         if content.starts_with(RESERVED_KEYS) {
             return Err(IdempotencyKeyError::Reserved);
         }
-        Ok(Self(content.into()))
+        Ok(Self(content.as_ref().into()))
     }
 
     /// A key as we wrote it ourselves: its content, without quotes.
@@ -94,12 +95,9 @@ impl IdempotencyKey {
     }
 }
 
-fn checked(bare: &[u8]) -> Result<String, IdempotencyKeyError> {
-    if bare.iter().all(u8::is_ascii_graphic) {
-        String::from_utf8(bare.to_vec()).map_err(|_| IdempotencyKeyError::Character)
-    } else {
-        Err(IdempotencyKeyError::Character)
-    }
+fn checked(bare: &[u8]) -> Result<&str, IdempotencyKeyError> {
+    let visible = bare.iter().all(u8::is_ascii_graphic);
+    str::from_utf8(bare).ok().filter(|_| visible).ok_or(IdempotencyKeyError::Character)
 }
 
 /// The content of a structured-field string whose opening quote has been taken.

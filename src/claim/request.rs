@@ -86,22 +86,27 @@ impl Claim {
     }
 
     /// For `claim.lua`: digest of the key, fingerprint, mark.
-    pub(super) fn head(&self) -> String {
-        record_head(&self.key, self.fingerprint, self.mark)
+    pub(super) fn write_head(&self, text: &mut String) {
+        write_record_head(text, &self.key, self.fingerprint, self.mark);
     }
 
     /// For `claim.lua`: what the log will hold.
-    pub(super) fn entry(&self) -> String {
-        OrderEntry::encode(self.mark, self.fingerprint, &self.sale, &self.buyer, &self.key, &self.lines)
+    pub(super) fn write_entry(&self, text: &mut String) {
+        OrderEntry::write(text, self.mark, self.fingerprint, &self.sale, &self.buyer, &self.key, &self.lines);
     }
 }
 
 /// The head of the record that Redis keeps for an order: what a retry is recognised by.
 pub(crate) fn record_head(key: &IdempotencyKey, fingerprint: u64, mark: Mark) -> String {
-    let parts = [&digest_text(key_digest(key))[..], &digest_text(fingerprint), &mark.text()];
     let mut head = String::with_capacity(RECORD_HEAD_LENGTH);
-    head.extend(parts.iter().flat_map(|part| part.iter()).map(|&c| char::from(c)));
+    write_record_head(&mut head, key, fingerprint, mark);
     head
+}
+
+fn write_record_head(text: &mut String, key: &IdempotencyKey, fingerprint: u64, mark: Mark) {
+    for part in [&digest_text(key_digest(key))[..], &digest_text(fingerprint), &mark.text()] {
+        text.push_str(str::from_utf8(part).unwrap_or_default());
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -42,8 +43,13 @@ where
     if body.size_hint().lower() > max_bytes as u64 {
         return Err(BodyError::TooLarge { max_bytes });
     }
-    // A timeout registers its timer only where the body is not there yet.
-    match tokio::time::timeout(timeout, collect(body, max_bytes)).await {
+    let mut collected = pin!(collect(body, max_bytes));
+    // Nearly always it is there already: no clock is read for it.
+    if let Poll::Ready(collected) = futures_util::poll!(collected.as_mut()) {
+        return collected;
+    }
+    // Boxed: the usual request need not make room for a timer.
+    match Box::pin(tokio::time::timeout(timeout, collected)).await {
         Ok(collected) => collected,
         Err(_) => Err(BodyError::Timeout { timeout }),
     }

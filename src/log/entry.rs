@@ -91,33 +91,31 @@ pub enum EntryError {
     Word(&'static str),
 }
 
-const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl OrderEntry {
-    /// The value of the field `order`. Not from `self`: the claim path builds it from borrowed parts.
-    pub fn encode(
+    /// Writes the value of the field `order` behind `text`. Not from `self`: the claim path builds it from borrowed parts.
+    pub fn write(
+        text: &mut String,
         mark: Mark,
         fingerprint: u64,
         sale: &SaleId,
         buyer: &BuyerId,
         key: &IdempotencyKey,
         lines: &[(Sku, u32)],
-    ) -> String {
-        let length = 8 + 16 + sale.as_str().len() + buyer.as_str().len() + key.as_str().len() + 5;
-        let mut text = String::with_capacity(
-            length + lines.iter().map(|(sku, _)| sku.as_str().len() + 6).sum::<usize>(),
-        );
+    ) {
         // By hand: this is done for every claim, and the formatting machinery costs more than the rest of it.
-        text.extend(mark.text().map(char::from));
+        text.push_str(str::from_utf8(&mark.text()).unwrap_or_default());
         text.push(' ');
-        text.extend((0..16).rev().map(|digit| HEX[(fingerprint >> (4 * digit) & 15) as usize]));
+        let fingerprint: [u8; 16] =
+            std::array::from_fn(|digit| HEX[(fingerprint >> (60 - 4 * digit) & 15) as usize]);
+        text.push_str(str::from_utf8(&fingerprint).unwrap_or_default());
         for word in [sale.as_str(), buyer.as_str(), key.as_str()] {
             text.push(' ');
             text.push_str(word);
         }
         text.push(' ');
-        write_lines(&mut text, lines);
-        text
+        write_lines(text, lines);
     }
 }
 
@@ -253,7 +251,8 @@ mod tests {
             lines: vec![(sku("TEE"), 2), (sku("MUG"), 1)],
         };
         let OrderEntry { mark, fingerprint, sale, buyer, key, lines } = order.clone();
-        let text = OrderEntry::encode(mark, fingerprint, &sale, &buyer, &key, &lines);
+        let mut text = String::new();
+        OrderEntry::write(&mut text, mark, fingerprint, &sale, &buyer, &key, &lines);
         assert_eq!(text, format!("{mark} 00000000deadbeef demo alice k-1 TEE:2,MUG:1"));
         assert_eq!(LogEntry::decode("order", &text), Ok(LogEntry::Order(order)));
     }
