@@ -40,11 +40,11 @@ pub fn sorted_lines(asked: Vec<(Sku, u64)>) -> Result<Lines, LineError> {
     if asked.is_empty() || asked.len() > LINES_MAX {
         return Err(LineError::Count(asked.len()));
     }
-    let mut lines = Lines::with_capacity(asked.len());
-    for (index, (sku, quantity)) in asked.into_iter().enumerate() {
+    let allowed = |(index, (sku, quantity)): (usize, (Sku, u64))| {
         let allowed = u32::try_from(quantity).ok().filter(|n| (1..=QUANTITY_MAX).contains(n));
-        lines.push((sku, allowed.ok_or(LineError::Quantity { index, quantity })?));
-    }
+        Ok((sku, allowed.ok_or(LineError::Quantity { index, quantity })?))
+    };
+    let mut lines = asked.into_iter().enumerate().map(allowed).collect::<Result<Lines, _>>()?;
     lines.sort_unstable();
     match lines.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         Some(pair) => Err(LineError::Twice(pair[0].0.clone())),

@@ -5,9 +5,10 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Either, FutureExt, select};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -145,7 +146,7 @@ where
 /// Polls the connection until it ends by itself, or until `deadline` after `closing` turned true.
 async fn drive<S>(
     mut connection: Pin<&mut http1::Connection<TokioIo<TcpStream>, S>>,
-    mut closing: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
     deadline: Duration,
     requests: &Requests,
     phase: &mut Phase,
@@ -154,18 +155,47 @@ where
     S: hyper::service::HttpService<Incoming, ResBody = Body>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    tokio::select! {
-        // The connection first: it is nearly always why the task woke.
-        biased;
-        ended = connection.as_mut() => return End::from(ended),
-        // An error means that the server is gone, which asks for the same.
-        _ = closing.wait_for(|closing| *closing) => {}
+    // The connection first: it is nearly always why the task woke.
+    if let Either::Left((ended, _)) = select(connection.as_mut(), pin!(Closing::new(closing))).await {
+        return End::from(ended);
     }
     *phase = Phase::Draining { answered: requests.answered.load(Relaxed) };
     connection.as_mut().graceful_shutdown();
     match tokio::time::timeout(deadline, connection).await {
         Ok(ended) => End::from(ended),
         Err(_) => End::Cut,
+    }
+}
+
+/// Ends when a server shuts down. Not the channel's own future: that one takes a lock each time it is polled, which is twice
+/// for each request.
+struct Closing {
+    seen: watch::Receiver<bool>,
+    /// Wakes the connection's task, which is always the same one, and so is looked at once.
+    wakes: Option<BoxFuture<'static, ()>>,
+}
+
+impl Closing {
+    fn new(closing: watch::Receiver<bool>) -> Self {
+        Self { seen: closing, wakes: None }
+    }
+}
+
+impl Future for Closing {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // An error means that the server is gone, which asks for the same.
+        if self.wakes.is_some() && self.seen.has_changed().is_ok_and(|changed| !changed) {
+            return Poll::Pending;
+        }
+        let mut closing = self.seen.clone();
+        let wakes = self.wakes.get_or_insert_with(|| {
+            Box::pin(async move {
+                let _ = closing.wait_for(|closing| *closing).await;
+            })
+        });
+        wakes.as_mut().poll(context)
     }
 }
 
