@@ -26,7 +26,7 @@ use crate::keeper::Keeper;
 use crate::live::OrderWatches;
 use crate::metrics;
 use crate::order_life::Sweeper;
-use crate::persist::{PersistOptions, PersistWorker, READ_BLOCK, Reserve};
+use crate::persist::{KnownItems, PersistOptions, PersistWorker, READ_BLOCK, Reserve};
 use crate::postgres::{MigrateError, PartitionsError, PgError};
 use crate::redis::{Redis, RedisError};
 use crate::retry::RetryPolicy;
@@ -323,12 +323,13 @@ impl Node {
             };
             let stop = self.stop_workers.clone();
             self.workers.spawn(supervise("keeper", stop.clone(), move || keeper.clone().run(stop.clone())));
-            let reserve = Reserve::new(settings.persist_batch_max);
+            let (reserve, items) = (Reserve::new(settings.persist_batch_max), KnownItems::default());
             for number in 0..settings.persist_workers {
                 let worker = PersistWorker {
                     redis: redis.clone(),
                     reader: Redis::connect_blocking(&parts.redis_options, READ_BLOCK)?,
                     pool: parts.pool.clone(),
+                    items: items.clone(),
                     gate: gate.clone(),
                     consumer: format!("{node}-{number}"),
                     number,

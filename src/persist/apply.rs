@@ -8,7 +8,7 @@ use crate::log::{DecidedEntry, LogEntry, RawEntry};
 use crate::order_id::OrderId;
 use crate::persist::anomaly::{self, Incident};
 use crate::persist::transaction::{self, Entry, Fence, Hold, Run, WriteError, begin_for};
-use crate::persist::{Applied, Foreseen, ledger};
+use crate::persist::{Applied, Foreseen, KnownItems, ledger};
 use crate::postgres::{PgError, PgPool, within};
 
 /// Persists every entry of a batch: when it returns, each of them is an order, a ledger row, a cancelled order or
@@ -21,10 +21,11 @@ use crate::postgres::{PgError, PgPool, within};
 pub async fn persist(
     pool: &PgPool,
     fence: Fence,
+    items: &KnownItems,
     batch: &[RawEntry],
     limit: Duration,
 ) -> Result<Applied, WriteError> {
-    persist_as(pool, Run { fence, all_new: true, foreseen: None, rehearsal: None }, batch, limit).await
+    persist_as(pool, Run { fence, all_new: Some(items), foreseen: None, rehearsal: None }, batch, limit).await
 }
 
 /// As [`persist`], for entries of which some may have been persisted before.
@@ -38,7 +39,7 @@ pub async fn persist_again(
     foreseen: &Foreseen,
     limit: Duration,
 ) -> Result<Applied, WriteError> {
-    persist_as(pool, Run { fence, all_new: false, foreseen: Some(foreseen), rehearsal: None }, batch, limit)
+    persist_as(pool, Run { fence, all_new: None, foreseen: Some(foreseen), rehearsal: None }, batch, limit)
         .await
 }
 
@@ -56,7 +57,7 @@ pub async fn rehearse(
 ) -> Result<Applied, WriteError> {
     persist_as(
         pool,
-        Run { fence, all_new: false, foreseen: Some(foreseen), rehearsal: Some(before) },
+        Run { fence, all_new: None, foreseen: Some(foreseen), rehearsal: Some(before) },
         batch,
         limit,
     )
@@ -96,8 +97,8 @@ async fn persist_as(
         // Each transaction on its own: a batch full of bad entries takes many, and must get through in the end.
         match within(limit, transaction::write(&mut db, run, &entries[range.clone()])).await {
             Ok(written) => applied += written,
-            Err(error) if run.all_new && error.is_conflict() => {
-                run.all_new = false;
+            Err(error) if run.all_new.is_some() && error.is_conflict() => {
+                run.all_new = None;
                 halves.push(range);
             }
             Err(error) if !error.is_about_the_data() => return Err(error),

@@ -1,30 +1,24 @@
 //! Orders that nobody has seen before, by binary COPY: it puts many rows into a page at once, which costs Postgres a third
 //! less than the same rows by INSERT (docs/PERFORMANCE.md).
 
-use std::collections::HashMap;
 use std::pin::pin;
 
 use deadpool_postgres::Transaction;
-use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::log::OrderEntry;
 use crate::order_id::OrderId;
-use crate::partition::Partition;
-use crate::persist::transaction::WriteError;
+use crate::persist::items::{KnownItems, Prices};
+use crate::persist::transaction::{Fence, WriteError};
 use crate::persist::units::Units;
 
-const ITEMS: &str = include_str!("../../sql/persist/items.sql");
 const ORDERS: &str =
     "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state) FROM STDIN BINARY";
 const ORDER_TYPES: [Type; 7] =
     [Type::UUID, Type::TEXT, Type::INT2, Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT];
 const LINES: &str = "COPY order_lines (order_id, sku, quantity, unit_price) FROM STDIN BINARY";
 const LINE_TYPES: [Type; 4] = [Type::UUID, Type::TEXT, Type::INT4, Type::INT8];
-
-/// The price of each item, by sale and SKU.
-type Prices<'a> = HashMap<(&'a str, &'a str), i64>;
 
 /// Writes orders, sorted by id, with their lines, whose sums are `units`. `false`, with nothing written, where a sale has its
 /// orders wait for a payment: those have more to them than a row, see `sql/persist/orders.sql`.
@@ -33,29 +27,20 @@ type Prices<'a> = HashMap<(&'a str, &'a str), i64>;
 /// [`WriteError::UnknownItem`], or the database, also where an order is known.
 pub(super) async fn write_confirmed(
     tx: &Transaction<'_>,
-    partition: Partition,
+    fence: Fence,
+    items: &KnownItems,
     orders: &[(OrderId, &OrderEntry)],
     units: &Units,
 ) -> Result<bool, WriteError> {
-    let items = tx.prepare_cached(ITEMS).await?;
-    let columns = units.columns();
-    let items = tx.query(&items, &[&columns.sales, &columns.skus]).await?;
-    if items.iter().any(|item| item.get(3)) {
-        return Ok(false);
-    }
-    let price = |item: &'_ Row| item.get::<_, i64>(2);
-    let prices: Prices<'_> = items.iter().map(|item| ((item.get(0), item.get(1)), price(item))).collect();
-    if prices.len() < units.len() {
-        return Err(WriteError::UnknownItem);
-    }
-    copy_orders(tx, partition, orders).await?;
+    let Some(prices) = items.prices(tx, fence, units).await? else { return Ok(false) };
+    copy_orders(tx, fence, orders).await?;
     copy_lines(tx, orders, &prices).await?;
     Ok(true)
 }
 
 async fn copy_orders(
     tx: &Transaction<'_>,
-    partition: Partition,
+    fence: Fence,
     orders: &[(OrderId, &OrderEntry)],
 ) -> Result<(), WriteError> {
     let statement = tx.prepare_cached(ORDERS).await?;
@@ -64,7 +49,7 @@ async fn copy_orders(
         let row: [&(dyn ToSql + Sync); 7] = [
             &id.to_uuid(),
             &order.sale.as_str(),
-            &partition.to_sql(),
+            &fence.partition.to_sql(),
             &order.buyer.as_str(),
             &order.key.as_str(),
             &order.fingerprint.cast_signed(),

@@ -17,7 +17,7 @@ use crate::partition::Partition;
 use crate::persist::foreseen::Foreseen;
 use crate::persist::sale::write_sale;
 use crate::persist::units::Units;
-use crate::persist::{Applied, anomaly, copy, ledger};
+use crate::persist::{Applied, KnownItems, anomaly, copy, ledger};
 use crate::postgres::{PartitionLock, PgError};
 
 const ORDERS: &str = include_str!("../../sql/persist/orders.sql");
@@ -174,8 +174,8 @@ pub(super) async fn begin_for<'a>(
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run<'a> {
     pub fence: Fence,
-    /// No order is known, most likely; if one is, that is an error.
-    pub all_new: bool,
+    /// Where no order is known, most likely, and one that is is an error: what is known of items.
+    pub all_new: Option<&'a KnownItems>,
     /// For entries that may have been persisted before.
     pub foreseen: Option<&'a Foreseen>,
     /// Nothing is to stay written; and what stands before these entries and was not written either.
@@ -215,17 +215,19 @@ pub(crate) async fn write_in(
     fence: Fence,
     entries: &[Entry],
 ) -> Result<Applied, WriteError> {
-    apply(tx, Run { fence, all_new: false, foreseen: None, rehearsal: None }, entries).await
+    apply(tx, Run { fence, all_new: None, foreseen: None, rehearsal: None }, entries).await
 }
 
 /// In the order that matters: a sale before its units, units before the orders that took them, an order before its
 /// confirmation and that before its return. An order that could only be had since another one's units came back may so be
 /// refused by the gate; halving then parts the two.
-async fn apply(tx: &Transaction<'_>, run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
+async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
     let partition = run.fence.partition;
     let mut applied = Applied::default();
     for (_, entry) in entries {
         if let LogEntry::Sale(sale) = entry {
+            // Nothing is to be known of items that may not stay written.
+            run.all_new = None;
             write_sale(tx, partition, sale, &mut applied).await?;
         }
     }
@@ -287,7 +289,9 @@ async fn write_orders(
     applied: &mut Applied,
 ) -> Result<(), WriteError> {
     let all = units_of(orders);
-    if run.all_new && copy::write_confirmed(tx, run.fence.partition, orders, &all).await? {
+    if let Some(items) = run.all_new
+        && copy::write_confirmed(tx, run.fence, items, orders, &all).await?
+    {
         count_as_sold(tx, run.fence.partition, &all).await?;
         applied.new_orders += orders.len() as u64;
         return Ok(());
@@ -329,7 +333,7 @@ async fn insert_orders(
     let skus: Vec<&str> = lines().map(|(.., (sku, _))| sku.as_str()).collect();
     let quantities: Vec<i32> = lines().map(|(.., (_, quantity))| quantity.cast_signed()).collect();
 
-    let statement = tx.prepare_cached(if run.all_new { &NEW_ORDERS } else { ORDERS }).await?;
+    let statement = tx.prepare_cached(if run.all_new.is_some() { &NEW_ORDERS } else { ORDERS }).await?;
     let rows = tx
         .query(
             &statement,

@@ -13,7 +13,7 @@ use crate::log::{RawEntry, read_entries};
 use crate::metrics::PersistMetrics;
 use crate::order_id::OrderId;
 use crate::persist::reading::{self, Reading, Unread};
-use crate::persist::{Fence, Foreseen, Reserve, WriteError, persist, persist_again};
+use crate::persist::{Fence, Foreseen, KnownItems, Reserve, WriteError, persist, persist_again};
 use crate::postgres::PgPool;
 use crate::redis::{GROUP, Keys, Redis, RedisError, Script, StampedScripts};
 
@@ -51,6 +51,8 @@ pub struct PersistWorker {
     pub reader: Redis,
     /// Where orders end.
     pub pool: PgPool,
+    /// What they need to know, for all workers of the partition.
+    pub items: KnownItems,
     /// The partition.
     pub gate: Gate,
     /// Its name in the group: unique, since entries are pending for a name.
@@ -231,7 +233,7 @@ impl PersistWorker {
             let limit = self.options.timeout;
             let begun = Instant::now();
             let persisted = match delivery {
-                Unread::New => persist(&self.pool, fence, batch, limit).await,
+                Unread::New => persist(&self.pool, fence, &self.items, batch, limit).await,
                 Unread::Own => persist_again(&self.pool, fence, batch, &Foreseen::default(), limit).await,
             };
             // Part of it may be written.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorbuster::log::{EntryId, RawEntry, read_range};
 use doorbuster::partition::Partition;
-use doorbuster::persist::{Applied, Fence, Foreseen, persist, persist_again};
+use doorbuster::persist::{Applied, Fence, Foreseen, KnownItems, persist, persist_again};
 use doorbuster::postgres::{PgPool, connect_pool};
 use doorbuster::redis::Keys;
 
@@ -27,7 +27,7 @@ impl Late {
     }
 
     async fn persists(&self, batch: &[RawEntry]) -> Applied {
-        persist(&self.pool, self.fence, batch, LIMIT).await.unwrap()
+        persist(&self.pool, self.fence, &KnownItems::default(), batch, LIMIT).await.unwrap()
     }
 
     async fn persists_again(&self, batch: &[RawEntry]) -> Applied {

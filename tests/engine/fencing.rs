@@ -6,7 +6,7 @@ use doorbuster::claim::Decision;
 use doorbuster::gate::Gate;
 use doorbuster::log::{EntryId, read_range};
 use doorbuster::partition::Partition;
-use doorbuster::persist::{Fence, WriteError, persist};
+use doorbuster::persist::{Fence, KnownItems, WriteError, persist};
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::{Keys, Redis, Stamp, StampedScripts};
 
@@ -32,12 +32,14 @@ async fn a_batch_that_was_read_under_an_older_epoch_is_given_up() {
     let current = world.count("SELECT epoch FROM partitions").await;
     let older = Fence::new(PARTITION, current - 1);
     for batch in [order, poison] {
-        let given_up = persist(&pool, older, batch, PATIENCE).await;
+        let given_up = persist(&pool, older, &KnownItems::default(), batch, PATIENCE).await;
         assert!(matches!(given_up, Err(WriteError::Superseded(epoch)) if epoch == current), "{given_up:?}");
     }
     let written = || async { world.count("SELECT count(*) FROM orders").await };
     assert_eq!((written().await, world.count("SELECT count(*) FROM dead_letters").await), (0, 0));
-    let applied = persist(&pool, Fence::new(PARTITION, current), order, PATIENCE).await.unwrap();
+    let applied = persist(&pool, Fence::new(PARTITION, current), &KnownItems::default(), order, PATIENCE)
+        .await
+        .unwrap();
     assert_eq!((applied.new_orders, written().await), (1, 1));
 }
 
@@ -60,7 +62,7 @@ async fn known_orders_are_found_in_a_batch_that_is_taken_for_new() {
     let fence = Fence::new(PARTITION, world.count("SELECT epoch FROM partitions").await);
     let mut new = Vec::new();
     for batch in [&orders[1..2], orders, orders] {
-        new.push(persist(&pool, fence, batch, PATIENCE).await.unwrap().new_orders);
+        new.push(persist(&pool, fence, &KnownItems::default(), batch, PATIENCE).await.unwrap().new_orders);
     }
     assert_eq!(new, [1, 2, 0]);
     assert_eq!(world.count("SELECT sold FROM sale_stock").await, 3);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use doorbuster::log::{EntryId, read_range};
 use doorbuster::order_life::Cancellation;
 use doorbuster::partition::Partition;
-use doorbuster::persist::{Fence, WriteError, persist};
+use doorbuster::persist::{Fence, KnownItems, WriteError, persist};
 use doorbuster::postgres::connect_pool;
 use doorbuster::redis::Keys;
 
@@ -152,14 +152,14 @@ async fn a_batch_is_given_up_at_a_postgres_that_is_not_the_one_of_the_opening() 
     let fence = Fence::new(partition, world.count("SELECT epoch FROM partitions").await);
     let identity: String = world.db.query_one("SELECT postgres FROM partitions", &[]).await.unwrap().get(0);
     world.db.execute("UPDATE partitions SET postgres = 'another'", &[]).await.unwrap();
-    let given_up = persist(&pool, fence, &batch, PATIENCE).await;
+    let given_up = persist(&pool, fence, &KnownItems::default(), &batch, PATIENCE).await;
     assert!(matches!(given_up, Err(WriteError::OtherPostgres)), "{given_up:?}");
     assert_eq!(world.count("SELECT count(*) FROM orders").await, 0);
     world.db.execute("UPDATE partitions SET postgres = $1", &[&identity]).await.unwrap();
-    assert_eq!(persist(&pool, fence, &batch, PATIENCE).await.unwrap().new_orders, 1);
+    assert_eq!(persist(&pool, fence, &KnownItems::default(), &batch, PATIENCE).await.unwrap().new_orders, 1);
     // Filled anew under the running server, as a restored dump is.
     world.db.batch_execute("CREATE TABLE kept AS TABLE partitions; TRUNCATE partitions").await.unwrap();
     world.db.batch_execute("INSERT INTO partitions TABLE kept").await.unwrap();
-    let given_up = persist(&pool, fence, &batch, PATIENCE).await;
+    let given_up = persist(&pool, fence, &KnownItems::default(), &batch, PATIENCE).await;
     assert!(matches!(given_up, Err(WriteError::OtherPostgres)), "{given_up:?}");
 }

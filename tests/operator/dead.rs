@@ -8,7 +8,7 @@ use doorbuster::dead_letters::{
 };
 use doorbuster::log::{EntryAddress, RawEntry};
 use doorbuster::order_id::OrderId;
-use doorbuster::persist::{Applied, Fence, persist};
+use doorbuster::persist::{Applied, Fence, KnownItems, persist};
 use doorbuster::postgres::{PgPool, connect_pool};
 use doorbuster::redis::Redis;
 
@@ -46,7 +46,9 @@ impl Desk {
     async fn replay(&self, world: &World, letter: EntryAddress) -> Applied {
         let raw: RawEntry = find(&self.pool, letter).await.unwrap().raw;
         let epoch = world.count("SELECT epoch FROM partitions").await;
-        persist(&self.pool, Fence::new(letter.partition, epoch), &[raw], LIMIT).await.unwrap()
+        persist(&self.pool, Fence::new(letter.partition, epoch), &KnownItems::default(), &[raw], LIMIT)
+            .await
+            .unwrap()
     }
 }
 
