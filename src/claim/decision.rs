@@ -92,7 +92,8 @@ impl Decision {
             index.checked_sub(1).and_then(|i| context.skus.get(i)).cloned().ok_or_else(unexpected)
         };
         Ok(match code {
-            ACCEPTED => {
+            // Alone: with more words it is another version's.
+            ACCEPTED if reply == ACCEPTED => {
                 let place = context.place.ok_or_else(unexpected)?;
                 Self::Accepted(OrderId::new(place, context.partition, mark))
             }

@@ -21,8 +21,8 @@ use crate::persist::{Applied, KnownItems, anomaly, copy, ledger};
 use crate::postgres::{PartitionLock, PgError};
 
 const ORDERS: &str = include_str!("../../sql/persist/orders.sql");
-/// The same, where a known order is an error: without looking for conflicts first Postgres needs a quarter less for an
-/// order (docs/PERFORMANCE.md).
+/// The same, where a known order is an error: for those that wait for a payment, and so are not written by COPY. Without looking
+/// for conflicts first Postgres needs a quarter less for an order (docs/PERFORMANCE.md).
 static NEW_ORDERS: LazyLock<String> =
     LazyLock::new(|| ORDERS.replacen("    ON CONFLICT DO NOTHING\n", "", 1));
 const GATE: &str = include_str!("../../sql/persist/gate.sql");

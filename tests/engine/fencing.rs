@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use doorbuster::claim::Decision;
 use doorbuster::gate::Gate;
-use doorbuster::log::{EntryId, read_range};
+use doorbuster::log::{EntryId, RawEntry, read_range};
 use doorbuster::partition::Partition;
 use doorbuster::persist::{Fence, KnownItems, WriteError, persist};
 use doorbuster::postgres::connect_pool;
@@ -68,6 +68,28 @@ async fn known_orders_are_found_in_a_batch_that_is_taken_for_new() {
     assert_eq!(world.count("SELECT sold FROM sale_stock").await, 3);
     assert_eq!(world.count("SELECT count(*) FROM orders WHERE cancel_reason = 'duplicate'").await, 1);
     assert_eq!(world.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+/// Postgres refuses the first of many rows while the others are still being sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_order_is_found_in_front_of_thousands() {
+    let mut world = World::new().await;
+    let sale = world.open_sale("demo", &[("TEE", 10_000, None)]).await;
+    world.drained().await;
+    world.stop_node().await;
+    let entry = |seq: u32| {
+        let order = format!("{seq:08} 0000000000000001 {sale} buyer-{seq} k TEE:1");
+        RawEntry::from_fields(EntryId { ms: 1, seq }, vec![b"order".to_vec(), order.into_bytes()])
+    };
+    let orders: Vec<_> = (0..5000).map(entry).collect();
+    let pool = connect_pool(&world.postgres_url, 2, Duration::from_secs(10)).unwrap();
+    let fence = Fence::new(PARTITION, world.count("SELECT epoch FROM partitions").await);
+    let items = KnownItems::default();
+    for (batch, new) in [(&orders[..1], 1), (&orders[..], 4999)] {
+        assert_eq!(persist(&pool, fence, &items, batch, PATIENCE).await.unwrap().new_orders, new);
+    }
+    assert_eq!(world.count("SELECT sold FROM sale_stock").await, 5000);
+    assert_eq!(world.count("SELECT count(*) FROM order_lines WHERE unit_price > 0").await, 5000);
 }
 
 /// Else a batch could be committed behind the drain, and what Redis is rebuilt from would not count it.
