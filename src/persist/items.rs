@@ -68,12 +68,13 @@ impl KnownItems {
             let statement = tx.prepare_cached(ITEMS).await?;
             let rows = tx.query(&statement, &[&sales, &skus]).await?;
             // What is answered does not depend on what others do with the state meanwhile.
+            let mut state = self.state(fence);
             for row in &rows {
                 let (number, item) = (row.get::<_, i64>(0), Item { price: row.get(1), waits: row.get(2) });
                 let at = usize::try_from(number - 1).unwrap_or(usize::MAX);
                 let name =
                     sales.get(at).copied().zip(skus.get(at).copied()).ok_or(WriteError::UnknownItem)?;
-                self.state(fence).learn(name, item);
+                state.learn(name, item);
                 found.insert(name, item);
             }
         }

@@ -7,6 +7,7 @@ mod copy;
 mod foreseen;
 mod items;
 mod ledger;
+mod orders;
 mod reading;
 mod reserve;
 mod sale;

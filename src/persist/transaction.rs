@@ -2,11 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::LazyLock;
 
 use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::ToSql;
-use uuid::Uuid;
 
 use crate::catalogue::Sku;
 use crate::faults::{crash_point, weakened, weakened_text};
@@ -17,14 +15,9 @@ use crate::partition::Partition;
 use crate::persist::foreseen::Foreseen;
 use crate::persist::sale::write_sale;
 use crate::persist::units::Units;
-use crate::persist::{Applied, KnownItems, anomaly, copy, ledger};
+use crate::persist::{Applied, KnownItems, anomaly, ledger, orders};
 use crate::postgres::{PartitionLock, PgError};
 
-const ORDERS: &str = include_str!("../../sql/persist/orders.sql");
-/// The same, where a known order is an error: for those that wait for a payment, and so are not written by COPY. Without looking
-/// for conflicts first Postgres needs a quarter less for an order (docs/PERFORMANCE.md).
-static NEW_ORDERS: LazyLock<String> =
-    LazyLock::new(|| ORDERS.replacen("    ON CONFLICT DO NOTHING\n", "", 1));
 const GATE: &str = include_str!("../../sql/persist/gate.sql");
 
 /// Under which epoch a batch was read. Known before it was read, so that a batch of an older epoch is given up.
@@ -253,7 +246,7 @@ async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Res
         anomaly::write_foreseen(tx, &foreseen, known, &mut applied).await?;
     }
     if !orders.is_empty() {
-        write_orders(tx, run, &orders, &mut applied).await?;
+        orders::write(tx, run, &orders, &mut applied).await?;
     }
     // What a rehearsal counts is told by each entry.
     let ended = match run.rehearsal {
@@ -280,96 +273,6 @@ async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Res
         }
     }
     Ok(applied)
-}
-
-async fn write_orders(
-    tx: &Transaction<'_>,
-    run: Run<'_>,
-    orders: &[(OrderId, &OrderEntry)],
-    applied: &mut Applied,
-) -> Result<(), WriteError> {
-    let all = units_of(orders);
-    if let Some(items) = run.all_new
-        && copy::write_confirmed(tx, run.fence, items, orders, &all).await?
-    {
-        count_as_sold(tx, run.fence.partition, &all).await?;
-        applied.new_orders += orders.len() as u64;
-        return Ok(());
-    }
-    let new = insert_orders(tx, run, orders, applied).await?;
-    let (new, left_out): (Vec<_>, Vec<_>) = orders.iter().copied().partition(|(id, _)| new.contains(id));
-    let units = if left_out.is_empty() { all } else { units_of(&new) };
-    count_as_sold(tx, run.fence.partition, &units).await?;
-    if !left_out.is_empty() {
-        anomaly::settle_left_out(tx, &left_out, applied).await?;
-    }
-    applied.new_orders += new.len() as u64;
-    Ok(())
-}
-
-fn units_of(orders: &[(OrderId, &OrderEntry)]) -> Units {
-    let mut units = Units::default();
-    orders.iter().for_each(|(_, order)| units.add(&order.sale, &order.lines));
-    units
-}
-
-/// Answers with those that were new.
-async fn insert_orders(
-    tx: &Transaction<'_>,
-    run: Run<'_>,
-    orders: &[(OrderId, &OrderEntry)],
-    applied: &mut Applied,
-) -> Result<HashSet<OrderId>, WriteError> {
-    let partition = run.fence.partition;
-    let ids: Vec<Uuid> = orders.iter().map(|(id, _)| id.to_uuid()).collect();
-    let sales: Vec<&str> = orders.iter().map(|(_, order)| order.sale.as_str()).collect();
-    let buyers: Vec<&str> = orders.iter().map(|(_, order)| order.buyer.as_str()).collect();
-    let keys: Vec<&str> = orders.iter().map(|(_, order)| order.key.as_str()).collect();
-    let fingerprints: Vec<i64> = orders.iter().map(|(_, order)| order.fingerprint.cast_signed()).collect();
-    let lines =
-        || orders.iter().flat_map(|(id, order)| order.lines.iter().map(move |line| (id, order, line)));
-    let line_orders: Vec<Uuid> = lines().map(|(id, ..)| id.to_uuid()).collect();
-    let line_sales: Vec<&str> = lines().map(|(_, order, _)| order.sale.as_str()).collect();
-    let skus: Vec<&str> = lines().map(|(.., (sku, _))| sku.as_str()).collect();
-    let quantities: Vec<i32> = lines().map(|(.., (_, quantity))| quantity.cast_signed()).collect();
-
-    let statement = tx.prepare_cached(if run.all_new.is_some() { &NEW_ORDERS } else { ORDERS }).await?;
-    let rows = tx
-        .query(
-            &statement,
-            &[
-                &partition.to_sql(),
-                &ids,
-                &sales,
-                &buyers,
-                &keys,
-                &fingerprints,
-                &line_orders,
-                &line_sales,
-                &skus,
-                &quantities,
-            ],
-        )
-        .await?;
-    let new: HashSet<OrderId> = rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect();
-    let written = rows.first().map_or(0, |row| row.get::<_, i64>(1));
-    let due = rows.iter().filter(|row| row.get::<_, Option<bool>>(2).unwrap_or_default());
-    applied.payments_due.extend(due.map(|row| OrderId::from_uuid(row.get(0))));
-    let expected: usize =
-        orders.iter().filter(|(id, _)| new.contains(id)).map(|(_, order)| order.lines.len()).sum();
-    if written.unsigned_abs() != expected as u64 {
-        return Err(WriteError::UnknownItem);
-    }
-    Ok(new)
-}
-
-/// The gate (promise 1).
-async fn count_as_sold(tx: &Transaction<'_>, partition: Partition, units: &Units) -> Result<(), WriteError> {
-    if units.is_empty() {
-        return Ok(());
-    }
-    let passed = passed_gate(tx, partition, units).await?;
-    if passed.len() == units.len() { Ok(()) } else { Err(WriteError::OverAllotment) }
 }
 
 /// Takes the lock of the gate, in front of the rows that are behind it: whoever locked these first and then waited for the
@@ -447,17 +350,4 @@ async fn probe_gate(
     let passed = passed_gate(tx, partition, units).await?;
     tx.batch_execute("ROLLBACK TO SAVEPOINT probe").await?;
     Ok(passed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn new_orders_are_written_by_the_same_statement_without_its_conflict_clause() {
-        let statement =
-            |text: &str| text.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
-        assert!(statement(ORDERS).contains("ON CONFLICT DO NOTHING"));
-        assert!(!statement(&NEW_ORDERS).contains("ON CONFLICT DO NOTHING"));
-    }
 }

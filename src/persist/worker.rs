@@ -51,7 +51,7 @@ pub struct PersistWorker {
     pub reader: Redis,
     /// Where orders end.
     pub pool: PgPool,
-    /// What they need to know, for all workers of the partition.
+    /// What is known of items: one for all workers of the partition.
     pub items: KnownItems,
     /// The partition.
     pub gate: Gate,
