@@ -117,7 +117,7 @@ async fn a_whole_batch_calls_the_reserve() {
     })
     .await;
     world.drained().await;
-    let block = Block::persisting(&world).await;
+    let block = Block::writing(&world, "dead_letters").await;
     // All at once, so that the first read leaves others; what they say does not matter.
     let script = "for i = 1, 10 do redis.call('XADD', KEYS[1], '*', 'order', 'not an order') end";
     world.redis_says(&["EVAL", script, "1", "{p0}:log"]).await;
