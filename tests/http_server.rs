@@ -48,6 +48,7 @@ impl Handler {
                 panic!("as the test asked")
             }
             "/events" => event_stream(Flood(self), PATIENCE, CancellationToken::new()),
+            "/silence" => event_stream(Silence, PATIENCE * 2, CancellationToken::new()),
             "/large" => json(StatusCode::OK, vec![b' '; 1 << 20]),
             "/echo" => {
                 let limits = &self.limits;
@@ -305,6 +306,35 @@ async fn a_stream_that_nobody_reads_holds_no_events_and_is_closed() {
     let made = server.handler.events.load(SeqCst);
     assert!(made * EVENT_BYTES < 32 << 20, "{made} events were made for a client that reads none");
     drop(hoarder);
+}
+
+/// A stream that never has any.
+struct Silence;
+
+impl Events for Silence {
+    async fn next(&mut self) -> Option<Bytes> {
+        std::future::pending().await
+    }
+}
+
+/// Before anything is written to it: a place in a queue, or of an event stream, is not kept for nobody.
+#[tokio::test]
+async fn a_client_that_leaves_gives_its_place_back() {
+    let server = Server::start(HttpLimits { connections_max: NonZeroU32::MIN, ..limits() }).await;
+    let mut waiting = server.connect().await;
+    waiting.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    server.until_waiting(1).await;
+    drop(waiting);
+    let mut watching = server.connect().await;
+    // Not the first request of its connection, and with a body.
+    watching.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi").await;
+    assert_eq!(watching.answer().await.body, "hi");
+    watching.send("GET /silence HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(watching.answer().await.status, 200);
+    drop(watching);
+    let mut next = server.connect().await;
+    next.send("GET /next HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(next.answer().await.body, "/next");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use super::head_timer::HeadTimer;
 use super::limits::HttpLimits;
 use super::response::Body;
 use super::server::Drained;
+use super::watched_stream::WatchedStream;
 
 /// Everything that the connections of one listener share.
 pub(super) struct Door<H> {
@@ -78,6 +79,8 @@ where
             .max_headers(limits.headers_max)
             .max_buf_size(header_bytes)
             .keep_alive(true)
+            // It need not look whether the client has left: the stream does.
+            .half_close(true)
             // Responses are small: copying one behind its head is cheaper than a vectored write.
             .writev(false);
         Self {
@@ -111,7 +114,7 @@ where
         let mut phase = Phase::Serving;
         let mut http = self.http.clone();
         http.timer(HeadTimer::default());
-        let connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+        let connection = pin!(http.serve_connection(TokioIo::new(WatchedStream::new(stream)), service));
         let driven = drive(connection, closing, self.shutdown_deadline, &requests, &mut phase);
         // Unwind-safe: the connection is dropped unused after a panic, and counts are atomic.
         match AssertUnwindSafe(driven).catch_unwind().await {
@@ -145,7 +148,7 @@ where
 
 /// Polls the connection until it ends by itself, or until `deadline` after `closing` turned true.
 async fn drive<S>(
-    mut connection: Pin<&mut http1::Connection<TokioIo<TcpStream>, S>>,
+    mut connection: Pin<&mut http1::Connection<TokioIo<WatchedStream>, S>>,
     closing: watch::Receiver<bool>,
     deadline: Duration,
     requests: &Requests,

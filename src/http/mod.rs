@@ -17,6 +17,7 @@ mod problem;
 mod problem_kind;
 mod response;
 mod server;
+mod watched_stream;
 
 pub use bearer::{BearerToken, BearerTokenError};
 pub use body::{BodyError, read_body};

@@ -1,0 +1,72 @@
+//! A client's socket, watched for the client's leaving while its answer is made.
+//!
+//! hyper would find out by reading ahead: each look readies a buffer of 8 kB for a request that no client sends before it has its
+//! answer, and keeps the one that the request came in from being used again. So hyper is told not to look (`half_close`), and
+//! it is done here, without a buffer.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A socket whose [`poll_flush`](AsyncWrite::poll_flush) fails once the client has left: hyper calls it each time it has nothing
+/// else to do.
+pub(super) struct WatchedStream {
+    stream: TcpStream,
+    /// Whoever waits for bytes is told of the end of them anyway.
+    is_being_read: bool,
+}
+
+impl WatchedStream {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self { stream, is_being_read: false }
+    }
+
+    /// Fails where the client has closed its side, or the connection is broken. Wakes the task when that happens, unless bytes
+    /// came first: they are left for the next request.
+    fn look_for_end(&self, context: &mut Context<'_>) -> io::Result<()> {
+        let mut byte = [MaybeUninit::uninit()];
+        match self.stream.poll_peek(context, &mut ReadBuf::uninit(&mut byte)) {
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(_)) | Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for WatchedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.is_being_read = read.is_pending();
+        read
+    }
+}
+
+impl AsyncWrite for WatchedStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    /// A socket holds nothing back that could be flushed.
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_being_read {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(self.look_for_end(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
