@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::catalogue::SaleId;
 use crate::claim::buyers::KnownBuyers;
+use crate::claim::queue::{Entrance, Exit, queue};
 use crate::claim::{
     BATCH_LINES_MAX, Batch, BuyersWithOrders, Claim, ClaimError, Decider, Decision, Decisions, Survey,
 };
@@ -45,7 +46,7 @@ pub struct IntakeLimits {
 /// Where a node hands in its claims on one sale in one partition.
 #[derive(Clone)]
 pub struct Intake {
-    sender: mpsc::Sender<Waiting>,
+    entrance: Arc<Entrance<Waiting>>,
     metrics: ClaimMetrics,
 }
 
@@ -66,11 +67,11 @@ impl Intake {
         metrics: ClaimMetrics,
     ) -> Self {
         let decider = decider.into();
-        let (sender, receiver) = mpsc::channel(limits.queue_max);
+        let (entrance, exit) = queue(limits.queue_max);
         let keys = Keys::new(gate.partition());
         let sale = keys.sale(sale);
         tokio::spawn(run(
-            receiver,
+            exit,
             limits,
             Arc::new(CallTarget {
                 closed_since: Mutex::new(None),
@@ -84,7 +85,7 @@ impl Intake {
                 metrics: metrics.clone(),
             }),
         ));
-        Self { sender, metrics }
+        Self { entrance: Arc::new(entrance), metrics }
     }
 
     /// Hands in a claim. It is decided even if the caller goes away after it was sent; one that nobody waits
@@ -95,8 +96,8 @@ impl Intake {
     pub async fn decide(&self, claim: impl Into<Arc<Claim>>) -> Result<Decision, ClaimError> {
         let (reply, decision) = oneshot::channel();
         let waiting = Waiting { claim: claim.into(), since: Instant::now(), reply };
-        if let Err(error) = self.sender.try_send(waiting) {
-            answer_all(&self.metrics, [error.into_inner()], &ClaimError::Overloaded);
+        if let Err(waiting) = self.entrance.put(waiting) {
+            answer_all(&self.metrics, [waiting], &ClaimError::Overloaded);
             return Err(ClaimError::Overloaded);
         }
         decision.await.unwrap_or(Err(ClaimError::Indeterminate))
@@ -117,31 +118,41 @@ struct CallTarget {
     metrics: ClaimMetrics,
 }
 
-async fn run(mut receiver: mpsc::Receiver<Waiting>, limits: IntakeLimits, target: Arc<CallTarget>) {
+async fn run(queue: Exit<Waiting>, limits: IntakeLimits, target: Arc<CallTarget>) {
     let mut waiting = Vec::with_capacity(limits.batch_max);
     let mut calls = FuturesUnordered::new();
     loop {
-        let room = limits.batch_max - waiting.len();
-        tokio::select! {
-            received = receiver.recv_many(&mut waiting, room), if room > 0 => if received == 0 { break },
-            Some(()) = calls.next(), if !calls.is_empty() => {}
-        }
+        queue.fill(&mut waiting, limits.batch_max);
         // No timer for each claim: a call in flight ends in bounded time, and its end is a wake-up.
         let late = waiting.iter().take_while(|one| one.since.elapsed() > limits.wait_max).count();
         answer_all(&target.metrics, waiting.drain(..late), &ClaimError::Overloaded);
         // A loop, since a batch without a call (nobody waits for it any more) brings no wake-up for the rest.
-        while calls.len() < limits.calls_max
-            && !waiting.is_empty()
-            && (calls.is_empty() || waiting.len() >= limits.batch_max / 2)
-        {
+        while calls.len() < limits.calls_max && waiting.len() >= limits.worth_a_call(calls.len()) {
             send_batch(&mut waiting, &target, &calls);
+            queue.fill(&mut waiting, limits.batch_max);
+        }
+        let wanted = limits.worth_a_call(calls.len()).saturating_sub(waiting.len());
+        tokio::select! {
+            more = queue.wait_for(wanted), if calls.len() < limits.calls_max => if !more { break },
+            Some(()) = calls.next(), if !calls.is_empty() => {}
         }
     }
-    while !waiting.is_empty() || !calls.is_empty() {
+    loop {
+        queue.fill(&mut waiting, limits.batch_max);
+        if waiting.is_empty() && calls.is_empty() {
+            return;
+        }
         if calls.len() < limits.calls_max && !waiting.is_empty() {
             send_batch(&mut waiting, &target, &calls);
         }
         calls.next().await;
+    }
+}
+
+impl IntakeLimits {
+    /// Claims that make one more call worth while beside those in flight.
+    fn worth_a_call(&self, in_flight: usize) -> usize {
+        if in_flight == 0 { 1 } else { (self.batch_max / 2).max(1) }
     }
 }
 

@@ -7,6 +7,7 @@ mod decision;
 mod digest;
 mod idempotency_key;
 mod intake;
+mod queue;
 mod request;
 mod survey;
 
