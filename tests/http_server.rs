@@ -151,10 +151,31 @@ async fn a_client_that_is_slow_with_its_headers_is_closed() {
     let mut idle = server.connect().await;
     idle.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
     idle.answer().await;
+    let mut dripping = server.connect().await;
+    let drips = tokio::spawn(async move {
+        while !dripping.is_closed_after("x").await {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    });
     for client in [&mut silent, &mut slow, &mut idle] {
         client.until_closed().await;
     }
-    assert_eq!(server.stop().await.connections, 3);
+    tokio::time::timeout(PATIENCE, drips).await.expect("a head without an end is closed").unwrap();
+    assert_eq!(server.stop().await.connections, 4);
+}
+
+#[tokio::test]
+async fn a_request_may_take_longer_than_its_head() {
+    let server = Server::start(HttpLimits { header_timeout: SHORT, ..limits() }).await;
+    let mut client = server.connect().await;
+    client.send("GET /wait HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(client.is_silent_for(SHORT * 3).await, "closed, or answered");
+    server.handler.release.notify_waiters();
+    assert_eq!(client.answer().await.status, 200);
+    client.send("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nh").await;
+    assert!(client.is_silent_for(SHORT * 3).await, "closed, or answered");
+    client.send("i").await;
+    assert_eq!(client.answer().await.body, "hi");
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ settings! {
     "HTTP" {
         /// The most connections open at once on one listener.
         http_connections_max: usize = 10_000, 1..=1_000_000 "connections";
-        /// How long a client may take to send the head of a request.
+        /// How long a client may take to send the head of a request; it may get a quarter more.
         http_header_timeout_ms: Millis = Millis::new(10_000), 100..=300_000 "milliseconds";
         /// The longest request body.
         http_body_max_bytes: usize = 16_384, 256..=1_048_576 "bytes";

@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, Either, FutureExt, select};
+use futures_util::future::{BoxFuture, FutureExt};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,7 +18,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::head_timer::HeadTimer;
+use super::activity::Activity;
+use super::head_watch::HeadWatch;
 use super::limits::HttpLimits;
 use super::response::Body;
 use super::server::Drained;
@@ -27,6 +29,7 @@ use super::watched_stream::WatchedStream;
 pub(super) struct Door<H> {
     http: http1::Builder,
     handler: H,
+    header_timeout: Duration,
     write_timeout: Duration,
     shutdown_deadline: Duration,
     tally: Tally,
@@ -41,18 +44,13 @@ struct Tally {
     connections_cut: AtomicU64,
 }
 
-/// Requests of one connection. HTTP/1.1 answers in order, so at most one is in flight.
-#[derive(Default)]
-struct Requests {
-    started: AtomicU64,
-    answered: AtomicU64,
-}
-
 enum End {
     /// The connection closed with every answer written.
     Finished,
-    /// The client broke off, was too slow, or sent what is not HTTP.
+    /// The client broke off, was too slow with a body or with reading, or sent what is not HTTP.
     Broken(hyper::Error),
+    /// The client was too slow with the head of a request, or sent none.
+    Idle,
     /// The shutdown deadline passed.
     Cut,
 }
@@ -74,9 +72,7 @@ where
     pub(super) fn new(limits: HttpLimits, handler: H) -> Self {
         let header_bytes = limits.header_max_bytes.max(HttpLimits::HEADER_MIN_BYTES);
         let mut http = http1::Builder::new();
-        // The timer comes with each connection: without one hyper silently ignores the header timeout.
-        http.header_read_timeout(limits.header_timeout)
-            .max_headers(limits.headers_max)
+        http.max_headers(limits.headers_max)
             .max_buf_size(header_bytes)
             .keep_alive(true)
             // It need not look whether the client has left: the stream does.
@@ -86,6 +82,7 @@ where
         Self {
             http,
             handler,
+            header_timeout: limits.header_timeout,
             write_timeout: limits.write_timeout,
             shutdown_deadline: limits.shutdown_deadline,
             tally: Tally::default(),
@@ -100,35 +97,74 @@ where
         closing: watch::Receiver<bool>,
     ) {
         set_socket_options(&stream, self.write_timeout);
-        let requests = Arc::new(Requests::default());
+        let activity = Arc::new(Activity::default());
+        let stream = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
         let service = service_fn(|request| {
-            requests.started.fetch_add(1, Relaxed);
+            activity.request_started();
             let answer = (self.handler)(request);
-            let requests = Arc::clone(&requests);
+            let activity = Arc::clone(&activity);
             async move {
                 let response = answer.await;
-                requests.answered.fetch_add(1, Relaxed);
+                activity.request_answered();
                 Ok::<_, Infallible>(response)
             }
         });
         let mut phase = Phase::Serving;
-        let mut http = self.http.clone();
-        http.timer(HeadTimer::default());
-        let connection = pin!(http.serve_connection(TokioIo::new(WatchedStream::new(stream)), service));
-        let driven = drive(connection, closing, self.shutdown_deadline, &requests, &mut phase);
+        let connection = pin!(self.http.serve_connection(stream, service));
+        let driven = self.drive(connection, closing, &activity, &mut phase);
         // Unwind-safe: the connection is dropped unused after a panic, and counts are atomic.
         match AssertUnwindSafe(driven).catch_unwind().await {
             Ok(end) => {
-                if let End::Broken(error) = &end {
-                    tracing::debug!(%peer, error = error as &dyn std::error::Error, "connection ended early");
+                match &end {
+                    End::Broken(error) => {
+                        tracing::debug!(%peer, error = error as &dyn std::error::Error, "connection ended early");
+                    }
+                    End::Idle => tracing::debug!(%peer, "no request came in time"),
+                    End::Finished | End::Cut => {}
                 }
-                self.tally.connection_ended(&end, &phase, &requests);
+                self.tally.connection_ended(&end, &phase, &activity);
             }
             Err(panic) => {
                 let panic = panic_text(panic.as_ref());
                 tracing::error!(%peer, panic, "a request handler panicked; its connection was closed");
-                self.tally.connection_panicked(&phase, &requests);
+                self.tally.connection_panicked(&phase, &activity);
             }
+        }
+    }
+
+    /// Polls the connection until it ends by itself or has waited too long for a request, or until the shutdown's deadline after
+    /// `closing` turned true.
+    async fn drive<S>(
+        &self,
+        mut connection: Pin<&mut http1::Connection<TokioIo<WatchedStream>, S>>,
+        closing: watch::Receiver<bool>,
+        activity: &Activity,
+        phase: &mut Phase,
+    ) -> End
+    where
+        S: hyper::service::HttpService<Incoming, ResBody = Body>,
+        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut head = HeadWatch::new(self.header_timeout);
+        let mut closing = pin!(Closing::new(closing));
+        let ended = poll_fn(|context| {
+            // The connection first: it is nearly always why the task woke.
+            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                return Poll::Ready(Some(End::from(ended)));
+            }
+            if head.poll(activity, context).is_ready() {
+                return Poll::Ready(Some(End::Idle));
+            }
+            closing.as_mut().poll(context).map(|()| None)
+        });
+        if let Some(end) = ended.await {
+            return end;
+        }
+        *phase = Phase::Draining { answered: activity.answered() };
+        connection.as_mut().graceful_shutdown();
+        match tokio::time::timeout(self.shutdown_deadline, connection).await {
+            Ok(ended) => End::from(ended),
+            Err(_) => End::Cut,
         }
     }
 
@@ -143,30 +179,6 @@ where
             connections_finished: self.tally.connections_finished.load(Relaxed),
             connections_cut: self.tally.connections_cut.load(Relaxed),
         }
-    }
-}
-
-/// Polls the connection until it ends by itself, or until `deadline` after `closing` turned true.
-async fn drive<S>(
-    mut connection: Pin<&mut http1::Connection<TokioIo<WatchedStream>, S>>,
-    closing: watch::Receiver<bool>,
-    deadline: Duration,
-    requests: &Requests,
-    phase: &mut Phase,
-) -> End
-where
-    S: hyper::service::HttpService<Incoming, ResBody = Body>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    // The connection first: it is nearly always why the task woke.
-    if let Either::Left((ended, _)) = select(connection.as_mut(), pin!(Closing::new(closing))).await {
-        return End::from(ended);
-    }
-    *phase = Phase::Draining { answered: requests.answered.load(Relaxed) };
-    connection.as_mut().graceful_shutdown();
-    match tokio::time::timeout(deadline, connection).await {
-        Ok(ended) => End::from(ended),
-        Err(_) => End::Cut,
     }
 }
 
@@ -212,43 +224,35 @@ impl From<hyper::Result<()>> for End {
 }
 
 impl Tally {
-    fn connection_ended(&self, end: &End, phase: &Phase, requests: &Requests) {
-        let (started, answered_in_all) = requests.counts();
-        self.requests_answered.fetch_add(answered_in_all, Relaxed);
+    fn connection_ended(&self, end: &End, phase: &Phase, activity: &Activity) {
+        self.requests_answered.fetch_add(activity.answered(), Relaxed);
         let Phase::Draining { answered } = *phase else { return };
         // A draining connection is closed by hyper as soon as it is between two requests, so
         // at most one request remains, and one that is open at the deadline holds one request,
         // running or not yet written out, unless it never sent a whole head.
-        let in_flight = u64::from(started > answered);
+        let in_flight = u64::from(activity.started() > answered);
         match end {
             End::Finished => {
                 self.requests_finished.fetch_add(in_flight, Relaxed);
                 self.connections_finished.fetch_add(1, Relaxed);
             }
-            End::Broken(_) => {
+            End::Broken(_) | End::Idle => {
                 self.requests_cut.fetch_add(in_flight, Relaxed);
                 self.connections_finished.fetch_add(1, Relaxed);
             }
             End::Cut => {
-                self.requests_cut.fetch_add(u64::from(started > 0), Relaxed);
+                self.requests_cut.fetch_add(u64::from(activity.started() > 0), Relaxed);
                 self.connections_cut.fetch_add(1, Relaxed);
             }
         }
     }
 
-    fn connection_panicked(&self, phase: &Phase, requests: &Requests) {
-        self.requests_answered.fetch_add(requests.counts().1, Relaxed);
+    fn connection_panicked(&self, phase: &Phase, activity: &Activity) {
+        self.requests_answered.fetch_add(activity.answered(), Relaxed);
         if matches!(phase, Phase::Draining { .. }) {
             self.requests_cut.fetch_add(1, Relaxed);
             self.connections_finished.fetch_add(1, Relaxed);
         }
-    }
-}
-
-impl Requests {
-    /// (started, answered)
-    fn counts(&self) -> (u64, u64) {
-        (self.started.load(Relaxed), self.answered.load(Relaxed))
     }
 }
 

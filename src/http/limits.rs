@@ -8,7 +8,7 @@ pub struct HttpLimits {
     /// Open connections at once. Further ones wait in the kernel's accept queue: a slot is
     /// taken before `accept`, so that no socket is open without one.
     pub connections_max: NonZeroU32,
-    /// From the first wait for a request's head to its last byte. It is also how long an idle
+    /// From the first wait for a request's head to its last byte, or up to a quarter longer. It is also how long an idle
     /// keep-alive connection stays.
     pub header_timeout: Duration,
     /// Header fields of one request; above it hyper answers 431 and closes.

@@ -4,12 +4,13 @@
 //! written elsewhere. What a client may learn of a failure is chosen here, in one table
 //! ([`ProblemKind`]), and never formatted from an internal error.
 
+mod activity;
 mod bearer;
 mod body;
 mod client;
 mod connection;
 mod event_stream;
-mod head_timer;
+mod head_watch;
 mod limits;
 mod listen;
 mod path;

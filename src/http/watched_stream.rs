@@ -7,22 +7,24 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::activity::Activity;
+
 /// A socket whose [`poll_flush`](AsyncWrite::poll_flush) fails once the client has left: hyper calls it each time it has nothing
 /// else to do.
 pub(super) struct WatchedStream {
     stream: TcpStream,
-    /// Whoever waits for bytes is told of the end of them anyway.
-    is_being_read: bool,
+    activity: Arc<Activity>,
 }
 
 impl WatchedStream {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, is_being_read: false }
+    pub(super) fn new(stream: TcpStream, activity: Arc<Activity>) -> Self {
+        Self { stream, activity }
     }
 
     /// Fails where the client has closed its side, or the connection is broken. Wakes the task when that happens, unless bytes
@@ -44,7 +46,7 @@ impl AsyncRead for WatchedStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.is_being_read = read.is_pending();
+        self.activity.set_reads(read.is_pending());
         read
     }
 }
@@ -60,7 +62,8 @@ impl AsyncWrite for WatchedStream {
 
     /// A socket holds nothing back that could be flushed.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_being_read {
+        // Whoever reads is told of the end.
+        if self.activity.reads() {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(self.look_for_end(context))

@@ -49,6 +49,12 @@ impl Client {
         let _ = self.stream.write_all(text.as_bytes()).await;
     }
 
+    /// Sends, and tells whether the server has closed by then.
+    pub async fn is_closed_after(&mut self, text: &str) -> bool {
+        let sent = self.stream.write_all(text.as_bytes()).await;
+        sent.is_err() || matches!(self.stream.try_read(&mut [0]), Ok(0))
+    }
+
     /// The next answer, whose body is as long as its Content-Length says.
     pub async fn answer(&mut self) -> Answer {
         let head_end = loop {
