@@ -3,14 +3,14 @@
 //! Being over the rate does not end a claim: it may still find the order that it made before, and nothing else.
 
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use governor::clock::DefaultClock;
-use governor::state::keyed::DashMapStateStore;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::already_hashed::BuildAsItIs;
 use crate::buyer::BuyerId;
 
 /// The rate of one buyer at one node.
@@ -22,36 +22,65 @@ pub struct AttemptLimits {
     pub burst: NonZeroU32,
 }
 
-/// Buyers whose recent attempts are remembered, before those who are quiet are forgotten.
-const SWEEP_EVERY: u32 = 100_000;
-
-type Store = DashMapStateStore<u64, BuildAsItIs>;
-type Limiter = RateLimiter<u64, Store, DefaultClock>;
-
 /// Counts attempts.
-pub(super) struct Attempts {
-    limiter: Option<Limiter>,
-    since_sweep: AtomicU32,
-}
+pub(super) struct Attempts(Option<RateLimiter<u64, RecentBuyers, DefaultClock>>);
 
 impl Attempts {
     pub fn new(limits: AttemptLimits) -> Self {
         let quota = limits.per_second.map(|rate| Quota::per_second(rate).allow_burst(limits.burst));
-        Self {
-            limiter: quota.map(|quota| RateLimiter::dashmap_with_hasher(quota, BuildAsItIs::default())),
-            since_sweep: AtomicU32::new(0),
-        }
+        Self(quota.map(|quota| RateLimiter::new(quota, RecentBuyers::new(SETS), DefaultClock::default())))
     }
 
     /// Counts one; `true` where it is one too many. Buyers are told apart by 64 bits of hash: two who share them
     /// share a rate.
     pub fn is_over(&self, buyer: &BuyerId) -> bool {
-        let Some(limiter) = &self.limiter else { return false };
-        if self.since_sweep.fetch_add(1, Ordering::Relaxed) == SWEEP_EVERY {
-            limiter.retain_recent();
-            self.since_sweep.store(0, Ordering::Relaxed);
-        }
+        let Some(limiter) = &self.0 else { return false };
         limiter.check_key(&xxh3_64(buyer.as_str().as_bytes())).is_err()
+    }
+}
+
+/// Of buyers who are remembered: three in each, 4 MB in all.
+const SETS: usize = 1 << 16;
+const BUYERS_OF_A_SET: usize = 3;
+
+/// The buyers of the last moments, in a table that does not grow: in a rush nearly every claim has a buyer of its own, and each
+/// costs one line of the processor's cache. Where a set is full, the buyer who is the least over his rate is forgotten, and
+/// so may try as if he had not; one who has been quiet for a moment is not over it at all.
+struct RecentBuyers(Box<[Set]>);
+
+#[derive(Default)]
+#[repr(align(64))]
+struct Set(Mutex<[Recent; BUYERS_OF_A_SET]>);
+
+/// Zeroes are nobody.
+#[derive(Clone, Copy, Default)]
+struct Recent {
+    buyer: u64,
+    /// When his attempts are forgotten: the "theoretical arrival time" of the generic cell rate algorithm (ITU-T I.371).
+    until: u64,
+}
+
+impl RecentBuyers {
+    fn new(sets: usize) -> Self {
+        Self(std::iter::repeat_with(Set::default).take(sets).collect())
+    }
+}
+
+impl StateStore for RecentBuyers {
+    type Key = u64;
+
+    fn measure_and_replace<T, F, E>(&self, buyer: &u64, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let set = &self.0[*buyer as usize % self.0.len()];
+        let mut set = set.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = set.iter().position(|recent| recent.buyer == *buyer);
+        let (decided, until) = decide(known.map(|at| Nanos::new(set[at].until)))?;
+        let least = || (0..BUYERS_OF_A_SET).min_by_key(|&at| set[at].until).unwrap_or_default();
+        let at = known.unwrap_or_else(least);
+        set[at] = Recent { buyer: *buyer, until: until.as_u64() };
+        Ok(decided)
     }
 }
 
@@ -71,5 +100,31 @@ mod tests {
         assert!(!attempts.is_over(&bob));
         let unlimited = Attempts::new(AttemptLimits { per_second: None, burst: NonZeroU32::MIN });
         assert!((0..100).all(|_| !unlimited.is_over(&alice)));
+    }
+
+    #[test]
+    fn whoever_tries_most_is_forgotten_last() {
+        let set = RecentBuyers::new(1);
+        let until = |buyer: u64| {
+            let seen = std::cell::Cell::new(None);
+            let _ = set.measure_and_replace(&buyer, |known| {
+                seen.set(known.map(Nanos::as_u64));
+                Err::<((), Nanos), ()>(())
+            });
+            seen.get()
+        };
+        for buyer in [30, 10, 20, 40] {
+            set.measure_and_replace(&buyer, |known| {
+                assert_eq!(known, None);
+                Ok::<_, ()>(((), Nanos::new(buyer)))
+            })
+            .unwrap();
+        }
+        assert_eq!([10, 20, 30, 40].map(until), [None, Some(20), Some(30), Some(40)]);
+    }
+
+    #[test]
+    fn a_set_is_one_line_of_the_cache() {
+        assert_eq!(size_of::<Set>(), 64);
     }
 }
