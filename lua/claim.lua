@@ -30,6 +30,7 @@ local fenced, now_ms = fence(KEYS[1])
 if fenced then return fenced end
 
 local HEAD, KEY_DIGEST = 30, 11
+local DIGITS = { [0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' }
 local ORDERS_PER_BUYER_MAX = 100
 local args = ARGV
 local call, sub, format = redis.call, string.sub, string.format
@@ -71,26 +72,33 @@ end
 
 -- What each buyer of the batch already has.
 local buyers_at = 3 + sku_count
-local known = {} -- buyer -> records as stored, or false
+local known = {} -- buyer -> records as stored
 local found = call('HMGET', KEYS[3], ' ', unpack(args, buyers_at + 1, buyers_at + claim_count))
 -- Without this field (see publish_sale) the key was deleted: nobody's orders are known.
 if not found[1] then closed_reply = 'X' end
 for c = 1, claim_count do
-  known[args[buyers_at + c]] = found[1 + c]
+  if found[1 + c] then known[args[buyers_at + c]] = found[1 + c] end
 end
-local fresh = {} -- buyer -> the last order that this batch accepted; each knows the one before it
+
+-- The orders that this batch accepts: not a table for each, which would be half of the work of accepting it.
+local accepted = 0
+local entries, buyer_of, head_of, lines_of = {}, {}, {}, {}
+local earlier_of = {} -- the one before it of the same buyer
+local fresh = {} -- buyer -> his last
 local holdings = {} -- buyer -> his orders and units, counted when they are first needed
 
--- The order that this buyer has under this key: its reply, or an order of this batch; nil for none.
+-- The order that this buyer has under this key: its reply, or the number of an order of this batch and true; nil for none.
 local function find_order(buyer, head)
   local digest = sub(head, 1, KEY_DIGEST)
   local body = sub(head, KEY_DIGEST + 1, 2 * KEY_DIGEST)
   local order = fresh[buyer]
   while order do
-    if sub(order.head, 1, KEY_DIGEST) == digest then
-      return sub(order.head, KEY_DIGEST + 1, 2 * KEY_DIGEST) == body and order or 'M'
+    local head_then = head_of[order]
+    if sub(head_then, 1, KEY_DIGEST) == digest then
+      if sub(head_then, KEY_DIGEST + 1, 2 * KEY_DIGEST) == body then return order, true end
+      return 'M'
     end
-    order = order.earlier
+    order = earlier_of[order]
   end
   local records = known[buyer]
   if not records then return nil end
@@ -123,8 +131,8 @@ local function holdings_of(buyer)
   for lines in string.gmatch(known[buyer] or '', ' ([^;]*);') do add_order(held, lines) end
   local order = fresh[buyer]
   while order do
-    add_order(held, order.lines)
-    order = order.earlier
+    add_order(held, lines_of[order])
+    order = earlier_of[order]
   end
   holdings[buyer] = held
   return held
@@ -151,15 +159,15 @@ local function refusal(first, last, held)
 end
 
 local backlog_room -- read once, when the first claim could be accepted
-local accepted, changed = {}, {}
+local changed = {}
 
--- Decides the claim whose arguments begin at `at`: a text, or an order.
+-- Decides the claim whose arguments begin at `at`: its reply, or as `find_order`.
 local function decide(buyer, at, lines)
   local head = args[at]
   local has_orders = known[buyer] or fresh[buyer]
   if has_orders then
-    local order = find_order(buyer, head)
-    if order then return order end
+    local found_order, is_order = find_order(buyer, head)
+    if found_order then return found_order, is_order end
   end
   if lines < 0 then return 'R' end
   if closed_reply then return closed_reply end
@@ -175,7 +183,7 @@ local function decide(buyer, at, lines)
     if call('XLEN', KEYS[4]) == 0 then return 'X' end
     backlog_room = tonumber(args[1]) - (tonumber(backlog[1]) - tonumber(backlog[2]))
   end
-  if #accepted >= backlog_room then return 'B' end
+  if accepted >= backlog_room then return 'B' end
 
   local text
   for l = first, last, 2 do
@@ -185,57 +193,55 @@ local function decide(buyer, at, lines)
     local line = skus[i] .. ':' .. quantity
     text = text and text .. ',' .. line or line
   end
-  local order = { buyer = buyer, head = head, entry = args[at + 1], lines = text, earlier = fresh[buyer] }
-  accepted[#accepted + 1] = order
-  fresh[buyer] = order
+  accepted = accepted + 1
+  entries[2 * accepted - 1], entries[2 * accepted] = 'order', args[at + 1]
+  buyer_of[accepted], head_of[accepted], lines_of[accepted] = buyer, head, text
+  earlier_of[accepted], fresh[buyer] = fresh[buyer], accepted
   if held then add_order(held, text) end
-  return order
+  return 'A'
 end
 
-local decisions = {}
+local reply = { now_ms, opens_at or 0, '' }
+local again = {} -- place in the reply -> the order of this batch that is told once more
 local at = buyers_at + claim_count + 1
 for c = 1, claim_count do
   local lines = number[args[at + 2]]
-  decisions[c] = decide(args[buyers_at + c], at, lines)
-  at = at + 3 + 2 * math.abs(lines)
+  local decided, is_order = decide(args[buyers_at + c], at, lines)
+  if is_order then again[3 + c] = decided end
+  reply[3 + c] = decided
+  at = at + 3 + 2 * (lines < 0 and -lines or lines)
 end
 
 -- From here nothing is refused any more.
-if #accepted > 0 then
-  local entries, stocks, records = {}, {}, {}
-  for o, order in ipairs(accepted) do
-    entries[2 * o - 1] = 'order'
-    entries[2 * o] = order.entry
-  end
+if accepted > 0 then
   local ms, seq = append_orders(KEYS[4], now_ms, entries)
-  for o, order in ipairs(accepted) do
-    -- Not `..`, which prints a number by way of a float's digits.
-    order.id = format('%s-%d', ms, seq + o - 1)
-    known[order.buyer] = (known[order.buyer] or '') .. order.head .. order.id .. ' ' .. order.lines .. ';'
-  end
-  for buyer in pairs(fresh) do
-    records[#records + 1] = buyer
-    records[#records + 1] = known[buyer]
+  local function id_of(o) return format('%s-%d', ms, seq + o - 1) end
+  local stocks, records, record_of = {}, {}, {}
+  -- A text for the last digit of their ids, and one for what is in front of it, for ten of them: to format a number costs as
+  -- much as to decide a claim.
+  local digit, stem = 9, nil
+  for o = 1, accepted do
+    digit = digit + 1
+    if digit > 9 or not stem then
+      digit = (seq + o - 1) % 10
+      stem = sub(id_of(o), 1, -2)
+    end
+    local earlier = earlier_of[o]
+    local before = earlier and record_of[earlier] or known[buyer_of[o]] or ''
+    record_of[o] = before .. head_of[o] .. stem .. DIGITS[digit] .. ' ' .. lines_of[o] .. ';'
+    records[2 * o - 1], records[2 * o] = buyer_of[o], record_of[o]
   end
   for i in pairs(changed) do
     stocks[#stocks + 1] = 'stock:' .. skus[i]
-    stocks[#stocks + 1] = stock[i]
+    stocks[#stocks + 1] = format('%d', stock[i])
   end
   call('HSET', KEYS[2], unpack(stocks))
+  -- Of a buyer with several orders in this batch the last record counts, which has them all.
   call('HSET', KEYS[3], unpack(records))
-  call('HINCRBY', KEYS[1], 'appended', #accepted)
-end
-
-local reply = { now_ms, opens_at or 0, accepted[1] and accepted[1].id or '' }
-for c = 1, claim_count do
-  local order = decisions[c]
-  if type(order) == 'string' then
-    reply[3 + c] = order
-  elseif order.told then
-    reply[3 + c] = 'D ' .. order.id .. ' ' .. sub(order.head, 2 * KEY_DIGEST + 1, HEAD)
-  else
-    order.told = true
-    reply[3 + c] = 'A'
+  call('HINCRBY', KEYS[1], 'appended', accepted)
+  reply[3] = id_of(1)
+  for place, o in pairs(again) do
+    reply[place] = 'D ' .. id_of(o) .. ' ' .. sub(head_of[o], 2 * KEY_DIGEST + 1, HEAD)
   end
 end
 return reply

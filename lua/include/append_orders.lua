@@ -2,7 +2,7 @@
 -- entry costs Redis more than what stands in it, and writes more to its file.
 -- They stand at consecutive positions, of which the entry's id is the last: whatever is at or below an id is in the entries
 -- up to it, and XRANGE from an order's position begins with the entry that holds it.
--- Returns the milliseconds and the sequence of the first.
+-- Returns the milliseconds, as text, and the sequence of the first.
 local function append_orders(log_key, now_ms, fields)
   local count = #fields / 2
   local function behind(ms, seq, call)
@@ -12,7 +12,7 @@ local function append_orders(log_key, now_ms, fields)
 
   -- There may be entries of this millisecond, and of later ones where the clock was put back.
   local newest = redis.call('XREVRANGE', log_key, '+', now_ms .. '-0', 'COUNT', 1)[1]
-  local ms, seq = now_ms, -1
+  local ms, seq = string.format('%d', now_ms), -1
   if newest then ms, seq = string.match(newest[1], '(%d+)-(%d+)') end
   local first_ms, first_seq = behind(ms, seq, redis.pcall)
   if first_ms then return first_ms, first_seq end
