@@ -1,15 +1,31 @@
 //! What a connection is doing.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::{Wake, Waker};
 
 /// What the parts of one connection tell each other. HTTP/1.1 answers in order, so at most one request is in flight.
 ///
-/// All of them run in the connection's task: the atomics are for the compiler.
+/// All of them run in the connection's task: but for the alarm the atomics are for the compiler.
 #[derive(Default)]
 pub(super) struct Activity {
     started: AtomicU64,
     answered: AtomicU64,
     reads: AtomicBool,
+    alarm: AtomicBool,
+    /// Wakes the connection's task, which is always the same one.
+    task: OnceLock<Waker>,
+}
+
+/// A timer of the connection has ended. Polling it would tell too, but it lies in memory of its own, which by the next request the
+/// processor's cache has lost again.
+impl Wake for Activity {
+    fn wake(self: Arc<Self>) {
+        self.alarm.store(true, Relaxed);
+        if let Some(task) = self.task.get() {
+            task.wake_by_ref();
+        }
+    }
 }
 
 impl Activity {
@@ -39,6 +55,17 @@ impl Activity {
 
     pub(super) fn reads(&self) -> bool {
         self.reads.load(Relaxed)
+    }
+
+    /// A waker for a timer, that sets the alarm and wakes the connection's task.
+    pub(super) fn alarm(self: &Arc<Self>, task: &Waker) -> Waker {
+        self.alarm.store(false, Relaxed);
+        self.task.get_or_init(|| task.clone());
+        Waker::from(Arc::clone(self))
+    }
+
+    pub(super) fn has_alarm(&self) -> bool {
+        self.alarm.load(Relaxed)
     }
 
     /// Whether it waits for a request, or for the rest of its head.

@@ -138,7 +138,7 @@ where
         &self,
         mut connection: Pin<&mut http1::Connection<TokioIo<WatchedStream>, S>>,
         closing: watch::Receiver<bool>,
-        activity: &Activity,
+        activity: &Arc<Activity>,
         phase: &mut Phase,
     ) -> End
     where

@@ -4,6 +4,7 @@
 //! twentieth of what a refusal takes. This one looks at a connection now and then.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +17,6 @@ const LOOKS: u32 = 4;
 
 /// Ends once a connection has waited for a head for as long as it may, or up to a quarter longer.
 pub(super) struct HeadWatch {
-    /// Wakes the connection's task, which is always the same one.
     next_look: Pin<Box<Sleep>>,
     is_set: bool,
     pause: Duration,
@@ -32,14 +32,14 @@ impl HeadWatch {
         Self { next_look: Box::pin(tokio::time::sleep(pause)), is_set: false, pause, started: 0, in_vain: 0 }
     }
 
-    pub(super) fn poll(&mut self, activity: &Activity, context: &mut Context<'_>) -> Poll<()> {
-        // Cheaper than to poll it, since this is done for every request.
-        if self.is_set && !self.next_look.is_elapsed() {
+    pub(super) fn poll(&mut self, activity: &Arc<Activity>, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_set && !activity.has_alarm() {
             return Poll::Pending;
         }
+        self.is_set = true;
+        let alarm = activity.alarm(context.waker());
         loop {
-            self.is_set = true;
-            ready!(self.next_look.as_mut().poll(context));
+            ready!(self.next_look.as_mut().poll(&mut Context::from_waker(&alarm)));
             let has_waited = activity.awaits_head() && activity.started() == self.started;
             self.in_vain = if has_waited { self.in_vain + 1 } else { 0 };
             if self.in_vain == LOOKS {
