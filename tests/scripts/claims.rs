@@ -1,6 +1,7 @@
 //! `claim.lua`: what one batch may and may not do.
 
 use doorbuster::claim::Decision;
+use doorbuster::log::EntryId;
 
 use crate::open_partition::{Definition, NO_BACKLOG};
 use crate::shop::{Shop, accepted, sku};
@@ -17,6 +18,22 @@ async fn two_claims_of_one_key_in_one_batch_are_one_order() {
     assert_eq!(shop.decide_one("alice", "k", &[("A", 2)]).await, Decision::Duplicate(id));
     assert_eq!(shop.stock("A").await, Some(8));
     assert_eq!(shop.logged_orders().await.len(), 1);
+}
+
+/// A retry is told the id that the first answer told, wherever in its batch the order stood.
+#[tokio::test]
+async fn every_order_of_a_batch_is_remembered_under_its_place() {
+    let shop = Shop::open(&[("A", 500)]).await;
+    // Later than any clock: behind it the places are known beforehand, and get a digit more on the way.
+    let newest = EntryId { ms: 9_999_999_999_999, seq: 96 };
+    shop.at.raw("XADD", &shop.at.keys.log, &[&newest.to_string(), "order", "not an order"]).await;
+    let claims: Vec<_> =
+        (0..25).map(|key| shop.claim(["alice", "bob"][key % 2], &key.to_string(), &[("A", 1)])).collect();
+    let told = shop.decide(&claims).await;
+    let places: Vec<_> = told.iter().map(|decision| accepted(decision).entry()).collect();
+    assert_eq!(places, (97..122).map(|seq| EntryId { seq, ..newest }).collect::<Vec<_>>());
+    let again: Vec<_> = told.iter().map(|decision| Decision::Duplicate(accepted(decision))).collect();
+    assert_eq!(shop.decide(&claims).await, again);
 }
 
 #[tokio::test]
