@@ -176,6 +176,24 @@ async fn a_request_may_take_longer_than_its_head() {
     assert!(client.is_silent_for(SHORT * 3).await, "closed, or answered");
     client.send("i").await;
     assert_eq!(client.answer().await.body, "hi");
+    client.send("GET /silence HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(client.answer().await.status, 200);
+    assert!(client.is_silent_for(SHORT * 3).await, "closed, or told something");
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_no_longer_for_a_head_than_anybody() {
+    let mut server = Server::start(HttpLimits { header_timeout: SHORT, ..limits() }).await;
+    let mut slow = server.connect().await;
+    slow.send("GET / HTTP/1.1\r\nHost: x\r\n").await;
+    // It is being served by then.
+    let mut next = server.connect().await;
+    next.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    next.answer().await;
+    server.begin_shutdown();
+    slow.until_closed().await;
+    let served = server.stop().await;
+    assert_eq!((served.drained.connections_finished, served.drained.connections_cut), (2, 0));
 }
 
 #[tokio::test]

@@ -7,11 +7,10 @@ use std::task::{Wake, Waker};
 /// What the parts of one connection tell each other. HTTP/1.1 answers in order, so at most one request is in flight.
 ///
 /// All of them run in the connection's task: but for the alarm the atomics are for the compiler.
-#[derive(Default)]
 pub(super) struct Activity {
     started: AtomicU64,
     answered: AtomicU64,
-    reads: AtomicBool,
+    awaits_bytes: AtomicBool,
     alarm: AtomicBool,
     /// Wakes the connection's task, which is always the same one.
     task: OnceLock<Waker>,
@@ -29,6 +28,17 @@ impl Wake for Activity {
 }
 
 impl Activity {
+    /// Of a new connection. Its timer is to be looked at, so that it is set.
+    pub(super) fn new() -> Self {
+        Self {
+            started: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            awaits_bytes: AtomicBool::new(false),
+            alarm: AtomicBool::new(true),
+            task: OnceLock::new(),
+        }
+    }
+
     pub(super) fn request_started(&self) {
         self.started.fetch_add(1, Relaxed);
     }
@@ -48,13 +58,14 @@ impl Activity {
         self.answered.load(Relaxed)
     }
 
-    /// Whether it waits for bytes from the client, which it does not while it makes or writes an answer.
-    pub(super) fn set_reads(&self, reads: bool) {
-        self.reads.store(reads, Relaxed);
+    /// Whether it waits for bytes from the client, and so is told when they end. While it makes and writes an answer it does not,
+    /// unless a body is still to come that the handler did not want.
+    pub(super) fn set_awaits_bytes(&self, awaits_bytes: bool) {
+        self.awaits_bytes.store(awaits_bytes, Relaxed);
     }
 
-    pub(super) fn reads(&self) -> bool {
-        self.reads.load(Relaxed)
+    pub(super) fn awaits_bytes(&self) -> bool {
+        self.awaits_bytes.load(Relaxed)
     }
 
     /// A waker for a timer, that sets the alarm and wakes the connection's task.
@@ -68,8 +79,8 @@ impl Activity {
         self.alarm.load(Relaxed)
     }
 
-    /// Whether it waits for a request, or for the rest of its head.
-    pub(super) fn awaits_head(&self) -> bool {
-        self.reads() && self.started() == self.answered()
+    /// Which request it waits for, or for the rest of its head: how many came before. `None` while it has one in hand.
+    pub(super) fn awaited_head(&self) -> Option<u64> {
+        (self.awaits_bytes() && self.started() == self.answered()).then(|| self.started())
     }
 }

@@ -75,8 +75,9 @@ where
         http.max_headers(limits.headers_max)
             .max_buf_size(header_bytes)
             .keep_alive(true)
-            // It need not look whether the client has left: the stream does.
+            // It need not look whether the client has left, nor how long a head takes: the stream and the watch do.
             .half_close(true)
+            .header_read_timeout(None)
             // Responses are small: copying one behind its head is cheaper than a vectored write.
             .writev(false);
         Self {
@@ -97,7 +98,7 @@ where
         closing: watch::Receiver<bool>,
     ) {
         set_socket_options(&stream, self.write_timeout);
-        let activity = Arc::new(Activity::default());
+        let activity = Arc::new(Activity::new());
         let stream = TokioIo::new(WatchedStream::new(stream, Arc::clone(&activity)));
         let service = service_fn(|request| {
             activity.request_started();
@@ -146,26 +147,25 @@ where
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut head = HeadWatch::new(self.header_timeout);
-        let mut closing = pin!(Closing::new(closing));
-        let ended = poll_fn(|context| {
+        let mut poll_end = |connection: Pin<&mut http1::Connection<_, S>>, context: &mut Context<'_>| {
             // The connection first: it is nearly always why the task woke.
-            if let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                return Poll::Ready(Some(End::from(ended)));
+            if let Poll::Ready(ended) = connection.poll(context) {
+                return Poll::Ready(End::from(ended));
             }
-            if head.poll(activity, context).is_ready() {
-                return Poll::Ready(Some(End::Idle));
-            }
-            closing.as_mut().poll(context).map(|()| None)
+            head.poll(activity, context).map(|()| End::Idle)
+        };
+        let mut closing = pin!(Closing::new(closing));
+        let ended = poll_fn(|context| match poll_end(connection.as_mut(), context) {
+            Poll::Ready(end) => Poll::Ready(Some(end)),
+            Poll::Pending => closing.as_mut().poll(context).map(|()| None),
         });
         if let Some(end) = ended.await {
             return end;
         }
         *phase = Phase::Draining { answered: activity.answered() };
         connection.as_mut().graceful_shutdown();
-        match tokio::time::timeout(self.shutdown_deadline, connection).await {
-            Ok(ended) => End::from(ended),
-            Err(_) => End::Cut,
-        }
+        let ended = poll_fn(|context| poll_end(connection.as_mut(), context));
+        tokio::time::timeout(self.shutdown_deadline, ended).await.unwrap_or(End::Cut)
     }
 
     pub(super) fn requests_answered(&self) -> u64 {

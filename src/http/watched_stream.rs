@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 
 use super::activity::Activity;
 
-/// A socket whose [`poll_flush`](AsyncWrite::poll_flush) fails once the client has left: hyper calls it each time it has nothing
-/// else to do.
+/// A socket whose [`poll_flush`](AsyncWrite::poll_flush) fails once the client has left: hyper calls it whenever it has written, or
+/// has nothing to write.
 pub(super) struct WatchedStream {
     stream: TcpStream,
     activity: Arc<Activity>,
@@ -28,7 +28,7 @@ impl WatchedStream {
     }
 
     /// Fails where the client has closed its side, or the connection is broken. Wakes the task when that happens, unless bytes
-    /// came first: they are left for the next request.
+    /// came first: they are the next request, which is read when this one is answered.
     fn look_for_end(&self, context: &mut Context<'_>) -> io::Result<()> {
         let mut byte = [MaybeUninit::uninit()];
         match self.stream.poll_peek(context, &mut ReadBuf::uninit(&mut byte)) {
@@ -45,8 +45,11 @@ impl AsyncRead for WatchedStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let filled = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.activity.set_reads(read.is_pending());
+        // The end of the bytes has been told, too.
+        let has_bytes = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() > filled;
+        self.activity.set_awaits_bytes(!has_bytes);
         read
     }
 }
@@ -62,8 +65,7 @@ impl AsyncWrite for WatchedStream {
 
     /// A socket holds nothing back that could be flushed.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Whoever reads is told of the end.
-        if self.activity.reads() {
+        if self.activity.awaits_bytes() {
             return Poll::Ready(Ok(()));
         }
         Poll::Ready(self.look_for_end(context))
