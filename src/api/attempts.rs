@@ -9,7 +9,7 @@ use governor::clock::DefaultClock;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::buyer::BuyerId;
 
@@ -23,19 +23,24 @@ pub struct AttemptLimits {
 }
 
 /// Counts attempts.
-pub(super) struct Attempts(Option<RateLimiter<u64, RecentBuyers, DefaultClock>>);
+pub(super) struct Attempts {
+    limiter: Option<RateLimiter<u64, RecentBuyers, DefaultClock>>,
+    /// So that nobody can choose ids which share a set, and so make each other forgotten.
+    seed: u64,
+}
 
 impl Attempts {
     pub fn new(limits: AttemptLimits) -> Self {
         let quota = limits.per_second.map(|rate| Quota::per_second(rate).allow_burst(limits.burst));
-        Self(quota.map(|quota| RateLimiter::new(quota, RecentBuyers::new(SETS), DefaultClock::default())))
+        let limiter = |quota| RateLimiter::new(quota, RecentBuyers::new(SETS), DefaultClock::default());
+        Self { limiter: quota.map(limiter), seed: fastrand::u64(..) }
     }
 
     /// Counts one; `true` where it is one too many. Buyers are told apart by 64 bits of hash: two who share them
     /// share a rate.
     pub fn is_over(&self, buyer: &BuyerId) -> bool {
-        let Some(limiter) = &self.0 else { return false };
-        limiter.check_key(&xxh3_64(buyer.as_str().as_bytes())).is_err()
+        let Some(limiter) = &self.limiter else { return false };
+        limiter.check_key(&xxh3_64_with_seed(buyer.as_str().as_bytes(), self.seed)).is_err()
     }
 }
 
