@@ -216,27 +216,30 @@ end
 if accepted > 0 then
   local ms, seq = append_orders(KEYS[4], now_ms, entries)
   local function id_of(o) return format('%s-%d', ms, seq + o - 1) end
-  local stocks, records, record_of = {}, {}, {}
-  -- A text for the last digit of their ids, and one for what is in front of it, for ten of them: to format a number costs as
-  -- much as to decide a claim.
-  local digit, stem = 9, nil
+  local stocks, record_of = {}, {}
+  local records, written = {}, 0 -- of each buyer the last, which has all of his
+  -- A text for the last digit of their ids, and one for what is in front of it, for ten of them: to format them all is a
+  -- twelfth of this call.
+  local digit, stem = 9
   for o = 1, accepted do
     digit = digit + 1
-    if digit > 9 or not stem then
+    if digit > 9 then
       digit = (seq + o - 1) % 10
       stem = sub(id_of(o), 1, -2)
     end
     local earlier = earlier_of[o]
     local before = earlier and record_of[earlier] or known[buyer_of[o]] or ''
     record_of[o] = before .. head_of[o] .. stem .. DIGITS[digit] .. ' ' .. lines_of[o] .. ';'
-    records[2 * o - 1], records[2 * o] = buyer_of[o], record_of[o]
+    if fresh[buyer_of[o]] == o then
+      written = written + 2
+      records[written - 1], records[written] = buyer_of[o], record_of[o]
+    end
   end
   for i in pairs(changed) do
     stocks[#stocks + 1] = 'stock:' .. skus[i]
     stocks[#stocks + 1] = format('%d', stock[i])
   end
   call('HSET', KEYS[2], unpack(stocks))
-  -- Of a buyer with several orders in this batch the last record counts, which has them all.
   call('HSET', KEYS[3], unpack(records))
   call('HINCRBY', KEYS[1], 'appended', accepted)
   reply[3] = id_of(1)

@@ -122,8 +122,6 @@ async fn run(queue: Exit<Waiting>, limits: IntakeLimits, target: Arc<CallTarget>
     let mut waiting = Vec::with_capacity(limits.batch_max);
     let mut calls = FuturesUnordered::new();
     loop {
-        // Whoever is ready to hand in a claim may do so first: a call costs the same for fifty as for ten.
-        tokio::task::yield_now().await;
         queue.fill(&mut waiting, limits.batch_max);
         // No timer for each claim: a call in flight ends in bounded time, and its end is a wake-up.
         let late = waiting.iter().take_while(|one| one.since.elapsed() > limits.wait_max).count();

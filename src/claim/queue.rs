@@ -1,12 +1,15 @@
 //! Where claims wait for a call: many put them in, one task takes them out.
 //!
-//! A channel would wake that task for each claim. This one is told how many make it worth waking, and while all calls are in
-//! flight nobody wakes it: it comes by itself when one of them ends.
+//! A channel would wake that task for each claim. This one is told how many make it worth waking. While all calls are in flight
+//! the task does not wait here: it comes by itself when one of them ends.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+
+/// So many find room without an allocation when all were taken; what a rush needed beyond that is given back.
+const ROOM_KEPT: usize = 1024;
 
 /// A queue of at most `max`.
 pub(super) fn queue<T>(max: usize) -> (Entrance<T>, Exit<T>) {
@@ -82,6 +85,9 @@ impl<T> Exit<T> {
         let mut state = self.0.state();
         let count = most.saturating_sub(taken.len()).min(state.waiting.len());
         taken.extend(state.waiting.drain(..count));
+        if state.waiting.is_empty() {
+            state.waiting.shrink_to(ROOM_KEPT);
+        }
     }
 
     /// Waits until `wanted` wait: true. False once no more come, however many wait.

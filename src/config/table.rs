@@ -66,7 +66,7 @@ settings! {
         claim_calls_max: usize = 2, 1..=8 "calls";
         /// The most claims that wait on one node; more are answered 503.
         claim_queue_max: usize = 20_000, 1..=1_000_000 "claims";
-        /// How long a claim may wait for its turn before the answer is 503; its call may then take redis_timeout_ms.
+        /// How long a claim may wait for its turn before the answer is 503, as a call ends; its own may then take redis_timeout_ms.
         claim_timeout_ms: Millis = Millis::new(2_000), 10..=60_000 "milliseconds";
         /// The most log entries of a partition not yet persisted; past it claims are answered 503.
         backlog_max: u64 = 1_000_000, 1..=100_000_000 "log entries";
