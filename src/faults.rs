@@ -55,14 +55,17 @@ pub(crate) mod armed {
         ),
         (
             "idempotency_after_decrement",
-            "    local order = find_order(buyer, head)\n    if order then return order end\n",
+            "    local found_order, is_order = find_order(buyer, head)\n    \
+             if found_order then return found_order, is_order end\n",
             "",
         ),
         (
             "idempotency_after_decrement",
-            "  local order = { buyer = buyer,",
-            "  local known_order = has_orders and find_order(buyer, head)\n  \
-             if known_order then return known_order end\n  local order = { buyer = buyer,",
+            "  accepted = accepted + 1\n",
+            "  if has_orders then\n    \
+             local found_order, is_order = find_order(buyer, head)\n    \
+             if found_order then return found_order, is_order end\n  \
+             end\n  accepted = accepted + 1\n",
         ),
     ];
 
