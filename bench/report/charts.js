@@ -123,7 +123,7 @@ function bars(rows, unit, log) {
   return {
     ...base(),
     legend: undefined,
-    grid: { left: 16, right: 72, top: 16, bottom: 28, containLabel: true },
+    grid: { left: 28, right: 72, top: 16, bottom: 28, containLabel: true },
     tooltip: { trigger: 'axis', axisPointer: { type: 'shadow' }, valueFormatter: thousands },
     xAxis: { type: log ? 'log' : 'value', name: unit, nameLocation: 'middle', nameGap: 26, min: log ? 10 : 0 },
     yAxis: { type: 'category', data: known.map(([name]) => name), inverse: true },
