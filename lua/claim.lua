@@ -80,7 +80,7 @@ for c = 1, claim_count do
   if found[1 + c] then known[args[buyers_at + c]] = found[1 + c] end
 end
 
--- The orders that this batch accepts: not a table for each, which would be half of the work of accepting it.
+-- The orders that this batch accepts: not a table for each, which would be a twentieth of this call.
 local accepted = 0
 local entries, buyer_of, head_of, lines_of = {}, {}, {}, {}
 local earlier_of = {} -- the one before it of the same buyer

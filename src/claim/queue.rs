@@ -44,9 +44,14 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
-    fn sleeper_to_wake(&mut self) -> Option<Waker> {
-        let (waiting, closed) = (self.waiting.len(), self.closed);
-        self.sleeper.take_if(|(wanted, _)| closed || waiting >= *wanted).map(|(_, waker)| waker)
+    /// Wakes the sleeper, where it has waited for this, once the lock is free.
+    fn release(mut state: MutexGuard<'_, Self>) {
+        let (waiting, closed) = (state.waiting.len(), state.closed);
+        let sleeper = state.sleeper.take_if(|(wanted, _)| closed || waiting >= *wanted);
+        drop(state);
+        if let Some((_, sleeper)) = sleeper {
+            sleeper.wake();
+        }
     }
 }
 
@@ -58,11 +63,7 @@ impl<T> Entrance<T> {
             return Err(one);
         }
         state.waiting.push_back(one);
-        let sleeper = state.sleeper_to_wake();
-        drop(state);
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
+        State::release(state);
         Ok(())
     }
 }
@@ -71,11 +72,7 @@ impl<T> Drop for Entrance<T> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.closed = true;
-        let sleeper = state.sleeper_to_wake();
-        drop(state);
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
+        State::release(state);
     }
 }
 

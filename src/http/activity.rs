@@ -16,8 +16,8 @@ pub(super) struct Activity {
     task: OnceLock<Waker>,
 }
 
-/// A timer of the connection has ended. Polling it would tell too, but it lies in memory of its own, which by the next request the
-/// processor's cache has lost again.
+/// What the connection waits for beside its client has come: a timer, or the shutdown. Polling them would tell too, but the timer lies
+/// in memory of its own, which by the next request the processor's cache has lost again, and the shutdown's channel takes a lock.
 impl Wake for Activity {
     fn wake(self: Arc<Self>) {
         self.alarm.store(true, Relaxed);
@@ -28,7 +28,7 @@ impl Wake for Activity {
 }
 
 impl Activity {
-    /// Of a new connection. Its timer is to be looked at, so that it is set.
+    /// Of a new connection, with the alarm set: what can set it is still to be polled for the first time.
     pub(super) fn new() -> Self {
         Self {
             started: AtomicU64::new(0),
@@ -68,7 +68,7 @@ impl Activity {
         self.awaits_bytes.load(Relaxed)
     }
 
-    /// A waker for a timer, that sets the alarm and wakes the connection's task.
+    /// Takes the alarm back, and gives a waker that sets it and wakes the connection's task.
     pub(super) fn alarm(self: &Arc<Self>, task: &Waker) -> Waker {
         self.alarm.store(false, Relaxed);
         self.task.get_or_init(|| task.clone());

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -138,7 +138,7 @@ where
     async fn drive<S>(
         &self,
         mut connection: Pin<&mut http1::Connection<TokioIo<WatchedStream>, S>>,
-        closing: watch::Receiver<bool>,
+        mut closing: watch::Receiver<bool>,
         activity: &Arc<Activity>,
         phase: &mut Phase,
     ) -> End
@@ -147,25 +147,31 @@ where
         S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let mut head = HeadWatch::new(self.header_timeout);
-        let mut poll_end = |connection: Pin<&mut http1::Connection<_, S>>, context: &mut Context<'_>| {
+        // An error means that the server is gone, which asks for the same.
+        let shutdown = async { drop(closing.wait_for(|closing| *closing).await) };
+        let mut shutdown = pin!(shutdown.fuse());
+        let mut poll = |connection: Pin<&mut http1::Connection<_, S>>, context: &mut Context<'_>| {
             // The connection first: it is nearly always why the task woke.
             if let Poll::Ready(ended) = connection.poll(context) {
-                return Poll::Ready(End::from(ended));
+                return Poll::Ready(Some(End::from(ended)));
             }
-            head.poll(activity, context).map(|()| End::Idle)
+            if !activity.has_alarm() {
+                return Poll::Pending;
+            }
+            let alarm = activity.alarm(context.waker());
+            let context = &mut Context::from_waker(&alarm);
+            if head.poll(activity, context).is_ready() {
+                return Poll::Ready(Some(End::Idle));
+            }
+            shutdown.as_mut().poll(context).map(|()| None)
         };
-        let mut closing = pin!(Closing::new(closing));
-        let ended = poll_fn(|context| match poll_end(connection.as_mut(), context) {
-            Poll::Ready(end) => Poll::Ready(Some(end)),
-            Poll::Pending => closing.as_mut().poll(context).map(|()| None),
-        });
-        if let Some(end) = ended.await {
+        if let Some(end) = poll_fn(|context| poll(connection.as_mut(), context)).await {
             return end;
         }
         *phase = Phase::Draining { answered: activity.answered() };
         connection.as_mut().graceful_shutdown();
-        let ended = poll_fn(|context| poll_end(connection.as_mut(), context));
-        tokio::time::timeout(self.shutdown_deadline, ended).await.unwrap_or(End::Cut)
+        let ended = poll_fn(|context| poll(connection.as_mut(), context));
+        tokio::time::timeout(self.shutdown_deadline, ended).await.ok().flatten().unwrap_or(End::Cut)
     }
 
     pub(super) fn requests_answered(&self) -> u64 {
@@ -179,38 +185,6 @@ where
             connections_finished: self.tally.connections_finished.load(Relaxed),
             connections_cut: self.tally.connections_cut.load(Relaxed),
         }
-    }
-}
-
-/// Ends when a server shuts down. Not the channel's own future: that one takes a lock each time it is polled, which is twice
-/// for each request.
-struct Closing {
-    seen: watch::Receiver<bool>,
-    /// Wakes the connection's task, which is always the same one, and so is looked at once.
-    wakes: Option<BoxFuture<'static, ()>>,
-}
-
-impl Closing {
-    fn new(closing: watch::Receiver<bool>) -> Self {
-        Self { seen: closing, wakes: None }
-    }
-}
-
-impl Future for Closing {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // An error means that the server is gone, which asks for the same.
-        if self.wakes.is_some() && self.seen.has_changed().is_ok_and(|changed| !changed) {
-            return Poll::Pending;
-        }
-        let mut closing = self.seen.clone();
-        let wakes = self.wakes.get_or_insert_with(|| {
-            Box::pin(async move {
-                let _ = closing.wait_for(|closing| *closing).await;
-            })
-        });
-        wakes.as_mut().poll(context)
     }
 }
 

@@ -4,7 +4,6 @@
 //! twentieth of what a refusal takes. This one looks at a connection now and then.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,13 +31,9 @@ impl HeadWatch {
         Self { next_look: Box::pin(tokio::time::sleep(pause)), pause, awaited: Some(0), in_vain: 0 }
     }
 
-    pub(super) fn poll(&mut self, activity: &Arc<Activity>, context: &mut Context<'_>) -> Poll<()> {
-        if !activity.has_alarm() {
-            return Poll::Pending;
-        }
-        let alarm = activity.alarm(context.waker());
+    pub(super) fn poll(&mut self, activity: &Activity, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            ready!(self.next_look.as_mut().poll(&mut Context::from_waker(&alarm)));
+            ready!(self.next_look.as_mut().poll(context));
             let awaited = activity.awaited_head();
             self.in_vain = if awaited.is_some() && awaited == self.awaited { self.in_vain + 1 } else { 0 };
             if self.in_vain == LOOKS {
@@ -57,13 +52,13 @@ mod tests {
     const LIMIT: Duration = Duration::from_millis(200);
 
     struct Watched {
-        activity: Arc<Activity>,
+        activity: Activity,
         watch: HeadWatch,
     }
 
     impl Watched {
         fn new() -> Self {
-            Self { activity: Arc::new(Activity::new()), watch: HeadWatch::new(LIMIT) }
+            Self { activity: Activity::new(), watch: HeadWatch::new(LIMIT) }
         }
 
         /// How long it lasts from now on, if nothing else happens, up to twice the limit.
