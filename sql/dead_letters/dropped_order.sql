@@ -20,18 +20,18 @@ WITH wanted AS (
     LEFT JOIN sale_stock s ON s.sale_id = $3 AND s.sku = l.sku AND s.partition = $2
     LEFT JOIN sale_publications p ON p.sale_id = $3 AND p.partition = $2
 ), new_order AS (
-    INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, cancel_reason)
+    -- The price of an item that Postgres does not know is known to nobody.
+    INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, cancel_reason,
+                        skus, quantities, unit_prices, refused)
     SELECT $1, $3, $2, $4, $5, $6, 'cancelled',
            CASE WHEN EXISTS (SELECT FROM orders WHERE buyer = $4 AND sale_id = $3 AND idem_key = $5 AND id <> $1
                                                   AND cancel_reason IS DISTINCT FROM 'duplicate')
-                THEN 'duplicate' ELSE 'operator' END
+                THEN 'duplicate' ELSE 'operator' END,
+           array_agg(sku ORDER BY sku), array_agg(quantity ORDER BY sku), array_agg(coalesce(price, 0) ORDER BY sku),
+           CASE WHEN NOT bool_and(came_back OR comes_back) THEN array_agg(NOT (came_back OR comes_back) ORDER BY sku) END
+    FROM wanted
     ON CONFLICT (id) DO NOTHING
     RETURNING id, cancel_reason
-), new_lines AS (
-    -- The price of an item that Postgres does not know is known to nobody.
-    INSERT INTO order_lines (order_id, sku, quantity, unit_price, refused)
-    SELECT o.id, w.sku, w.quantity, coalesce(w.price, 0), NOT (w.came_back OR w.comes_back)
-    FROM new_order o CROSS JOIN wanted w
 ), new_intent AS (
     INSERT INTO stock_intents (cause, kind, sale_id, partition, order_id, lines, reason, actor)
     SELECT $10, 'return', $3, $2, o.id, jsonb_object_agg(w.sku, w.quantity), o.cancel_reason, $11

@@ -14,7 +14,7 @@ WITH step AS (
     UPDATE orders o
     SET state = 'cancelled', cancel_reason = $5, refund_due_at = CASE WHEN s.refund THEN clock_timestamp() END
     FROM step s WHERE o.id = s.id AND o.state = s.state
-    RETURNING o.id, o.sale_id, o.partition, s.cause, s.refund
+    RETURNING o.id, o.sale_id, o.partition, o.skus, o.quantities, o.refused, s.cause, s.refund
 ), refunds AS (
     INSERT INTO payments AS p (order_id, state, next_at)
     SELECT id, 'refund_due', clock_timestamp() FROM cancelled WHERE refund
@@ -23,8 +23,8 @@ WITH step AS (
     WHERE p.state <> 'refunded'
 ), lines AS (
     SELECT c.id, c.sale_id, c.partition, l.sku, l.quantity
-    FROM cancelled c JOIN order_lines l ON l.order_id = c.id
-    WHERE NOT l.refused
+    FROM cancelled c CROSS JOIN LATERAL unnest(c.skus, c.quantities, c.refused) AS l (sku, quantity, refused)
+    WHERE l.refused IS NOT TRUE
 ), units AS (
     SELECT partition, sale_id, sku, sum(quantity) AS units FROM lines GROUP BY partition, sale_id, sku
 ), locked AS (

@@ -3,8 +3,8 @@
 SELECT o.id, o.sale_id, o.partition, o.buyer, o.idem_key, o.state, o.cancel_reason, o.accepted_at, o.expires_at,
        o.refund_due_at,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('sku', l.sku, 'quantity', l.quantity, 'unit_price', l.unit_price,
-                                                     'refused', l.refused) ORDER BY l.sku), '[]')
-        FROM order_lines l WHERE l.order_id = o.id) AS items,
+                                                     'refused', l.refused IS TRUE) ORDER BY l.sku), '[]')
+        FROM unnest(o.skus, o.quantities, o.unit_prices, o.refused) AS l (sku, quantity, unit_price, refused)) AS items,
        (SELECT coalesce(jsonb_agg(to_jsonb(e) - 'order_id' ORDER BY e.sequence), '[]')
         FROM order_events e WHERE e.order_id = o.id) AS events,
        -- Whether the units of a cancelled order are back: null where none are on their way or back.

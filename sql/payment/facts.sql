@@ -20,6 +20,6 @@ CROSS JOIN LATERAL (
     SELECT sum(l.quantity * l.unit_price)::bigint AS cost,
            CASE WHEN count(DISTINCT i.currency) = 1 THEN min(i.currency) END AS currency,
            jsonb_agg(jsonb_build_object('sku', l.sku, 'quantity', l.quantity) ORDER BY l.sku) AS lines
-    FROM order_lines l JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
-    WHERE l.order_id = o.id
+    FROM unnest(o.skus, o.quantities, o.unit_prices) AS l (sku, quantity, unit_price)
+    JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
 ) b

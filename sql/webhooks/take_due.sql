@@ -13,5 +13,5 @@ WHERE d.endpoint_id = $1 AND d.event_id = due.event_id
 RETURNING e.id, e.type, e.at, e.sale_id, e.order_id, e.detail, o.buyer,
           (SELECT jsonb_agg(jsonb_build_object('sku', l.sku, 'quantity', l.quantity, 'unit_price', l.unit_price)
                             ORDER BY l.sku)
-           FROM order_lines l WHERE l.order_id = e.order_id) AS items,
+           FROM unnest(o.skus, o.quantities, o.unit_prices) AS l (sku, quantity, unit_price)) AS items,
           d.attempts, (extract(epoch FROM now() - d.queued_at) * 1000)::bigint AS age_ms

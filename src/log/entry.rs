@@ -2,6 +2,7 @@
 //! the first of them the mark. No word can contain a space, so nothing is escaped and an operator
 //! can read the log with `redis-cli`.
 
+use std::collections::HashSet;
 use std::str::FromStr;
 
 use crate::buyer::BuyerId;
@@ -94,6 +95,17 @@ pub enum EntryError {
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl OrderEntry {
+    /// Its lines as `{"sku": units}`.
+    pub(crate) fn lines_json(&self) -> serde_json::Value {
+        self.lines.iter().map(|(sku, units)| (sku.as_str(), *units)).collect()
+    }
+
+    /// Whether it has two lines of one item, as no claim has.
+    pub(crate) fn names_an_item_twice(&self) -> bool {
+        let mut seen = HashSet::new();
+        self.lines.len() > 1 && !self.lines.iter().all(|(sku, _)| seen.insert(sku))
+    }
+
     /// Writes the value of the field `order` behind `text`. Not from `self`: the claim path builds it from borrowed parts.
     pub fn write(
         text: &mut String,

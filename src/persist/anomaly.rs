@@ -140,7 +140,7 @@ pub(super) async fn write_cancelled(
             ],
         )
         .await?;
-    if written != order.lines.len() as u64 {
+    if written == 0 {
         return Err(WriteError::UnknownItem);
     }
     let returned: HashMap<&str, u32> = order
@@ -208,11 +208,7 @@ pub(super) async fn write_dead_letter(
 ) -> Result<(), WriteError> {
     let fields: Vec<&[u8]> =
         entry.fields.iter().flat_map(|(field, value)| [&field[..], &value[..]]).collect();
-    let lines = order.map(|order| {
-        serde_json::Value::Object(
-            order.lines.iter().map(|(sku, n)| (sku.as_str().to_owned(), (*n).into())).collect(),
-        )
-    });
+    let lines = order.map(OrderEntry::lines_json);
     tracing::error!(partition = %fence.partition, entry = %entry.id, error, "dead letter");
     tx.execute(
         "INSERT INTO dead_letters (partition, entry_ms, entry_seq, fields, sale_id, buyer, lines, error)

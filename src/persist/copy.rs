@@ -13,15 +13,23 @@ use crate::persist::items::{KnownItems, Prices};
 use crate::persist::transaction::{Fence, WriteError};
 use crate::persist::units::Units;
 
-const ORDERS: &str =
-    "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state) FROM STDIN BINARY";
-const ORDER_TYPES: [Type; 7] =
-    [Type::UUID, Type::TEXT, Type::INT2, Type::TEXT, Type::TEXT, Type::INT8, Type::TEXT];
-const LINES: &str = "COPY order_lines (order_id, sku, quantity, unit_price) FROM STDIN BINARY";
-const LINE_TYPES: [Type; 4] = [Type::UUID, Type::TEXT, Type::INT4, Type::INT8];
+const ORDERS: &str = "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, skus, quantities, \
+                      unit_prices) FROM STDIN BINARY";
+const ORDER_TYPES: [Type; 10] = [
+    Type::UUID,
+    Type::TEXT,
+    Type::INT2,
+    Type::TEXT,
+    Type::TEXT,
+    Type::INT8,
+    Type::TEXT,
+    Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
+    Type::INT8_ARRAY,
+];
 
-/// Writes orders, sorted by id, with their lines, whose sums are `units`. `false`, with nothing written, where a sale has its
-/// orders wait for a payment: those have more to them than a row, see `sql/persist/orders.sql`.
+/// Writes orders, sorted by id, whose sums are `units`. `false`, with nothing written, where a sale has its orders wait for a
+/// payment: those have more to them than a row, see `sql/persist/orders.sql`.
 ///
 /// # Errors
 /// [`WriteError::UnknownItem`], or the database, also where an order is known.
@@ -33,20 +41,12 @@ pub(super) async fn write_confirmed(
     units: &Units,
 ) -> Result<bool, WriteError> {
     let Some(prices) = items.prices(tx, fence, units).await? else { return Ok(false) };
-    copy_orders(tx, fence, orders).await?;
-    copy_lines(tx, orders, &prices).await?;
-    Ok(true)
-}
-
-async fn copy_orders(
-    tx: &Transaction<'_>,
-    fence: Fence,
-    orders: &[(OrderId, &OrderEntry)],
-) -> Result<(), WriteError> {
     let statement = tx.prepare_cached(ORDERS).await?;
     let mut rows = pin!(BinaryCopyInWriter::new(tx.copy_in(&statement).await?, &ORDER_TYPES));
+    let mut lines = Lines::default();
     for (id, order) in orders {
-        let row: [&(dyn ToSql + Sync); 7] = [
+        lines.set(order, &prices)?;
+        let row: [&(dyn ToSql + Sync); 10] = [
             &id.to_uuid(),
             &order.sale.as_str(),
             &fence.partition.to_sql(),
@@ -54,28 +54,35 @@ async fn copy_orders(
             &order.key.as_str(),
             &order.fingerprint.cast_signed(),
             &"confirmed",
+            &lines.skus,
+            &lines.quantities,
+            &lines.unit_prices,
         ];
         rows.as_mut().write(&row).await?;
     }
     rows.finish().await?;
-    Ok(())
+    Ok(true)
 }
 
-async fn copy_lines(
-    tx: &Transaction<'_>,
-    orders: &[(OrderId, &OrderEntry)],
-    prices: &Prices<'_>,
-) -> Result<(), WriteError> {
-    let statement = tx.prepare_cached(LINES).await?;
-    let mut rows = pin!(BinaryCopyInWriter::new(tx.copy_in(&statement).await?, &LINE_TYPES));
-    for (id, order) in orders {
+/// The lines of one order, as its row has them. One for all orders, which saves three allocations for each.
+#[derive(Default)]
+struct Lines<'a> {
+    skus: Vec<&'a str>,
+    quantities: Vec<i32>,
+    unit_prices: Vec<i64>,
+}
+
+impl<'a> Lines<'a> {
+    fn set(&mut self, order: &'a OrderEntry, prices: &Prices<'_>) -> Result<(), WriteError> {
+        self.skus.clear();
+        self.quantities.clear();
+        self.unit_prices.clear();
         for (sku, quantity) in &order.lines {
             let price = prices.get(&(order.sale.as_str(), sku.as_str())).ok_or(WriteError::UnknownItem)?;
-            let row: [&(dyn ToSql + Sync); 4] =
-                [&id.to_uuid(), &sku.as_str(), &quantity.cast_signed(), price];
-            rows.as_mut().write(&row).await?;
+            self.skus.push(sku.as_str());
+            self.quantities.push(quantity.cast_signed());
+            self.unit_prices.push(*price);
         }
+        Ok(())
     }
-    rows.finish().await?;
-    Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use deadpool_postgres::Transaction;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::log::OrderEntry;
@@ -67,35 +68,16 @@ async fn insert_orders(
     let buyers: Vec<&str> = orders.iter().map(|(_, order)| order.buyer.as_str()).collect();
     let keys: Vec<&str> = orders.iter().map(|(_, order)| order.key.as_str()).collect();
     let fingerprints: Vec<i64> = orders.iter().map(|(_, order)| order.fingerprint.cast_signed()).collect();
-    let lines =
-        || orders.iter().flat_map(|(id, order)| order.lines.iter().map(move |line| (id, order, line)));
-    let line_orders: Vec<Uuid> = lines().map(|(id, ..)| id.to_uuid()).collect();
-    let line_sales: Vec<&str> = lines().map(|(_, order, _)| order.sale.as_str()).collect();
-    let skus: Vec<&str> = lines().map(|(.., (sku, _))| sku.as_str()).collect();
-    let quantities: Vec<i32> = lines().map(|(.., (_, quantity))| quantity.cast_signed()).collect();
+    let lines: Vec<Value> = orders.iter().map(|(_, order)| order.lines_json()).collect();
 
     let statement = tx.prepare_cached(if run.all_new.is_some() { &NEW_ORDERS } else { ORDERS }).await?;
     let rows = tx
-        .query(
-            &statement,
-            &[
-                &partition.to_sql(),
-                &ids,
-                &sales,
-                &buyers,
-                &keys,
-                &fingerprints,
-                &line_orders,
-                &line_sales,
-                &skus,
-                &quantities,
-            ],
-        )
+        .query(&statement, &[&partition.to_sql(), &ids, &sales, &buyers, &keys, &fingerprints, &lines])
         .await?;
     let new: HashSet<OrderId> = rows.iter().map(|row| OrderId::from_uuid(row.get(0))).collect();
-    let written = rows.first().map_or(0, |row| row.get::<_, i64>(1));
     let due = rows.iter().filter(|row| row.get::<_, Option<bool>>(2).unwrap_or_default());
     applied.payments_due.extend(due.map(|row| OrderId::from_uuid(row.get(0))));
+    let written: i64 = rows.iter().map(|row| i64::from(row.get::<_, i32>(1))).sum();
     let expected: usize =
         orders.iter().filter(|(id, _)| new.contains(id)).map(|(_, order)| order.lines.len()).sum();
     if written.unsigned_abs() != expected as u64 {

@@ -63,6 +63,9 @@ pub enum WriteError {
     /// An order names an item that its sale does not have.
     #[error("an order names a sale or an item that does not exist")]
     UnknownItem,
+    /// An order has two lines of one item, as no claim has.
+    #[error("an order names an item twice")]
+    ItemTwice,
     /// The database.
     #[error(transparent)]
     Postgres(#[from] PgError),
@@ -72,7 +75,7 @@ impl WriteError {
     /// Whether one of the entries is to blame, so that the batch is worth halving.
     pub fn is_about_the_data(&self) -> bool {
         match self {
-            Self::OverAllotment | Self::UnknownItem => true,
+            Self::OverAllotment | Self::UnknownItem | Self::ItemTwice => true,
             Self::Superseded(_) | Self::OtherPostgres | Self::GateMoved => false,
             Self::Postgres(error) => error.is_bad_data(),
         }
@@ -242,6 +245,9 @@ async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Res
             _ => None,
         })
         .partition(|(id, _)| run.foreseen.is_some_and(|foreseen| foreseen.of(*id).is_some()));
+    if foreseen.iter().chain(&orders).any(|(_, order)| order.names_an_item_twice()) {
+        return Err(WriteError::ItemTwice);
+    }
     if let (Some(known), false) = (run.foreseen, foreseen.is_empty()) {
         anomaly::write_foreseen(tx, &foreseen, known, &mut applied).await?;
     }

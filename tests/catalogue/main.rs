@@ -5,6 +5,7 @@ mod admin;
 mod cli;
 mod control;
 mod create;
+mod lines;
 mod schema;
 #[path = "../support/mod.rs"]
 mod support;

@@ -97,11 +97,10 @@ async fn a_sale_with_many_orders_is_rebuilt() {
     let world = World::new().await;
     let sale = world.open_sale("demo", &[("TEE", ORDERS, None)]).await;
     let many = format!(
-        "INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state)
+        "INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, skus, quantities, unit_prices)
          SELECT (lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint), 12, '0') || '00' || lpad(to_hex(n), 8, '0')
-                 || '0000000000')::uuid, 'demo', 0, 'buyer-' || n % {BUYERS}, 'k-' || n, 1, 'confirmed'
+                 || '0000000000')::uuid, 'demo', 0, 'buyer-' || n % {BUYERS}, 'k-' || n, 1, 'confirmed', '{{TEE}}', '{{1}}', '{{1999}}'
          FROM generate_series(1, {ORDERS}) n;
-         INSERT INTO order_lines (order_id, sku, quantity, unit_price) SELECT id, 'TEE', 1, 1999 FROM orders;
          UPDATE sale_stock SET sold = {ORDERS}"
     );
     world.db.batch_execute(&many).await.unwrap();

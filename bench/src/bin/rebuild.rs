@@ -26,11 +26,9 @@ const FILL: &str = "
     WITH base AS (SELECT max(entry_ms) + 1 AS ms FROM stock_ledger), made AS (
         SELECT (lpad(to_hex(base.ms + n / 50), 12, '0') || '00' || lpad(to_hex(n), 8, '0')
                 || lpad(to_hex(n), 10, '0'))::uuid AS id, n FROM base, generate_series(1, $ORDERS) n
-    ), orders AS (
-        INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state)
-        SELECT id, 'big', 0, 'buyer-' || n % $BUYERS, 'key-' || n, n, 'confirmed' FROM made
     )
-    INSERT INTO order_lines (order_id, sku, quantity, unit_price) SELECT id, 'TEE', 1, 1999 FROM made;
+    INSERT INTO orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, skus, quantities, unit_prices)
+    SELECT id, 'big', 0, 'buyer-' || n % $BUYERS, 'key-' || n, n, 'confirmed', '{TEE}', '{1}', '{1999}' FROM made;
     UPDATE sale_stock SET sold = $ORDERS;
     VACUUM ANALYZE;";
 

@@ -26,7 +26,7 @@ pub async fn check_engine(
 ) -> Result<Vec<String>, StageError> {
     let db = engine.servers.db().await?;
     let orders = db.query_one(&orders_sql("sale_id", "state = 'confirmed'"), &[&sales]).await?;
-    let lines = "SELECT coalesce(sum(l.quantity), 0)::bigint FROM order_lines l JOIN orders o ON o.id = l.order_id \
+    let lines = "SELECT coalesce(sum(l.quantity), 0)::bigint FROM orders o, unnest(o.quantities) l (quantity) \
                  WHERE o.sale_id = ANY($1)";
     let units: i64 = db.query_one(lines, &[&sales]).await?.get(0);
     let stock = "SELECT coalesce(sum(sold), 0)::bigint, coalesce(sum(allotted), 0)::bigint, \

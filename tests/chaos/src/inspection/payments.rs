@@ -30,13 +30,12 @@ pub(super) async fn read(
     let mut books = Books { charges: gateway.charges().await?, payments: Vec::new() };
     let query =
         "SELECT coalesce(o.id, p.order_id), o.state, coalesce(p.paid_as, p.order_id, o.id), o.idem_key,
-                        coalesce(l.cost, 0)::bigint
+                        coalesce(o.cost, 0)::bigint
                  FROM payments p FULL JOIN (
-                     SELECT o.* FROM orders o JOIN sales s ON s.id = o.sale_id WHERE s.payment <> 'none'
-                 ) o ON o.id = p.order_id
-                 LEFT JOIN (
-                     SELECT order_id, sum(quantity * unit_price) AS cost FROM order_lines GROUP BY order_id
-                 ) l ON l.order_id = o.id";
+                     SELECT o.*, (SELECT sum(quantity * unit_price)
+                                  FROM unnest(o.quantities, o.unit_prices) AS l (quantity, unit_price)) AS cost
+                     FROM orders o JOIN sales s ON s.id = o.sale_id WHERE s.payment <> 'none'
+                 ) o ON o.id = p.order_id";
     let id = |id: uuid::Uuid| OrderId::from_uuid(id).to_string();
     for row in db.query(query, &[]).await? {
         let key: Option<&str> = row.get(3);

@@ -62,8 +62,8 @@ async fn read_orders(
 ) -> Result<(), ChaosError> {
     let mut lines: BTreeMap<uuid::Uuid, Lines> = BTreeMap::new();
     let mut refused: BTreeMap<uuid::Uuid, BTreeSet<String>> = BTreeMap::new();
-    let query = "SELECT l.order_id, l.sku, l.quantity, l.refused
-                 FROM order_lines l JOIN orders o ON o.id = l.order_id WHERE o.sale_id = ANY($1)";
+    let query = "SELECT o.id, l.sku, l.quantity, l.refused IS TRUE
+                 FROM orders o, unnest(o.skus, o.quantities, o.refused) AS l (sku, quantity, refused) WHERE o.sale_id = ANY($1)";
     for row in db.query(query, &[&sales]).await? {
         let (id, sku, units) = (row.get(0), row.get::<_, String>(1), row.get::<_, i32>(2).unsigned_abs());
         if row.get(3) {

@@ -52,7 +52,7 @@ async fn oversold_items(
     let (db, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
     tokio::spawn(connection);
     let query = "SELECT count(*) FROM (
-                     SELECT l.sku, sum(l.quantity) AS units FROM orders o JOIN order_lines l ON l.order_id = o.id
+                     SELECT l.sku, sum(l.quantity) AS units FROM orders o, unnest(o.skus, o.quantities) AS l (sku, quantity)
                      WHERE o.sale_id = $1 AND o.state <> 'cancelled' GROUP BY l.sku
                  ) active JOIN (
                      SELECT sku, sum(allotted) AS allotted FROM sale_stock WHERE sale_id = $1 GROUP BY sku
