@@ -20,8 +20,8 @@ WITH snapshot AS (
            coalesce(sum(l.quantity) FILTER (WHERE o.id <= s.last_order AND o.state <> 'cancelled'), 0) AS in_flight
     FROM orders o
     JOIN snapshot s ON s.sale_id = o.sale_id AND o.id >= s.in_flight_from
-    JOIN order_lines l ON l.order_id = o.id
-    WHERE o.partition = $1 AND o.id >= $7 AND NOT l.refused
+    CROSS JOIN LATERAL unnest(o.skus, o.quantities, o.refused) AS l (sku, quantity, refused)
+    WHERE o.partition = $1 AND o.id >= $7 AND l.refused IS NOT TRUE
     GROUP BY o.sale_id, l.sku
 ), later_changes AS (
     SELECT g.sale_id, g.sku,
@@ -47,21 +47,26 @@ WITH snapshot AS (
     jsonb_each_text(d.lines) l
     WHERE d.partition = $1 AND d.ended_at IS NULL
     GROUP BY d.sale_id, l.key
+), account AS (
+    -- Added up, not joined: where nothing is known yet of how much a table holds, as soon after a sale's opening, the planner
+    -- takes a join of a thousand items with a thousand for one of few, and each is held against each.
+    SELECT sale_id, sku, sum(allotted) AS allotted, sum(sold) AS sold, sum(in_flight) AS in_flight,
+           sum(coming) AS coming, sum(dead) AS dead
+    FROM (
+        SELECT sale_id, sku, true AS is_item, 0 AS allotted, sold, 0 AS in_flight, 0 AS coming, 0 AS dead
+        FROM sale_stock WHERE partition = $1 AND sale_id = ANY ($2)
+        UNION ALL SELECT sale_id, sku, false, 0, -active - in_flight, in_flight, -cancelled, 0 FROM later
+        UNION ALL SELECT sale_id, sku, false, -allotted, 0, 0, returned, 0 FROM later_changes
+        UNION ALL SELECT sale_id, sku, false, units, 0, 0, 0, 0 FROM allotted
+        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, units, 0 FROM coming_back
+        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, 0, units FROM dead
+    ) part
+    GROUP BY sale_id, sku
+    HAVING bool_or(is_item)
 )
-SELECT k.sale_id, k.sku,
-       (coalesce(a.units, 0) - coalesce(c.allotted, 0))::bigint AS allotted,
-       (k.sold - coalesce(o.active, 0) - coalesce(o.in_flight, 0))::bigint AS sold,
-       coalesce(o.in_flight, 0)::bigint AS in_flight,
-       (coalesce(r.units, 0) + coalesce(c.returned, 0) - coalesce(o.cancelled, 0))::bigint AS returning,
-       coalesce(d.units, 0)::bigint AS dead,
+SELECT a.sale_id, a.sku, a.allotted::bigint, a.sold::bigint, a.in_flight::bigint, a.coming::bigint AS returning, a.dead::bigint,
        p.epoch, v.retired_at IS NOT NULL AS retired
-FROM sale_stock k
-JOIN sales v ON v.id = k.sale_id
-JOIN partitions p ON p.partition = k.partition
-LEFT JOIN later o ON o.sale_id = k.sale_id AND o.sku = k.sku
-LEFT JOIN later_changes c ON c.sale_id = k.sale_id AND c.sku = k.sku
-LEFT JOIN allotted a ON a.sale_id = k.sale_id AND a.sku = k.sku
-LEFT JOIN coming_back r ON r.sale_id = k.sale_id AND r.sku = k.sku
-LEFT JOIN dead d ON d.sale_id = k.sale_id AND d.sku = k.sku
-WHERE k.partition = $1 AND k.sale_id = ANY ($2)
-ORDER BY k.sale_id, k.sku
+FROM account a
+JOIN sales v ON v.id = a.sale_id
+JOIN partitions p ON p.partition = $1
+ORDER BY a.sale_id, a.sku

@@ -8,20 +8,20 @@ WITH snapshot AS (
         AS t (sale_id, ms, seq, last_order, in_flight_from)
 ), ordered AS (
     SELECT o.sale_id, l.sku,
-           sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id < s.in_flight_from) AS sold,
-           sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id >= s.in_flight_from AND o.id <= s.last_order)
-               AS in_flight,
-           sum(l.quantity) FILTER (WHERE o.state = 'cancelled' AND o.id <= s.last_order) AS cancelled
+           coalesce(sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id < s.in_flight_from), 0) AS sold,
+           coalesce(sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id >= s.in_flight_from
+                                                  AND o.id <= s.last_order), 0) AS in_flight,
+           coalesce(sum(l.quantity) FILTER (WHERE o.state = 'cancelled' AND o.id <= s.last_order), 0) AS cancelled
     FROM orders o
     JOIN snapshot s ON s.sale_id = o.sale_id
-    JOIN order_lines l ON l.order_id = o.id
-    WHERE o.partition = $1 AND NOT l.refused
+    CROSS JOIN LATERAL unnest(o.skus, o.quantities, o.refused) AS l (sku, quantity, refused)
+    WHERE o.partition = $1 AND l.refused IS NOT TRUE
     GROUP BY o.sale_id, l.sku
 ), changes AS (
     SELECT g.sale_id, g.sku,
-           sum(g.delta) FILTER (WHERE NOT later AND g.cause NOT LIKE 'return:%') AS allotted,
-           sum(g.delta) FILTER (WHERE NOT later AND g.cause LIKE 'return:%') AS returned,
-           sum(g.delta) FILTER (WHERE g.cause NOT LIKE 'return:%') AS allotted_now
+           coalesce(sum(g.delta) FILTER (WHERE NOT later AND g.cause NOT LIKE 'return:%'), 0) AS allotted,
+           coalesce(sum(g.delta) FILTER (WHERE NOT later AND g.cause LIKE 'return:%'), 0) AS returned,
+           coalesce(sum(g.delta) FILTER (WHERE g.cause NOT LIKE 'return:%'), 0) AS allotted_now
     FROM (SELECT g.*, (g.entry_ms, g.entry_seq) > (s.ms, s.seq) AS later
           FROM stock_ledger g JOIN snapshot s ON s.sale_id = g.sale_id
           WHERE g.partition = $1) g
@@ -38,21 +38,24 @@ WITH snapshot AS (
     jsonb_each_text(d.lines) l
     WHERE d.partition = $1 AND d.ended_at IS NULL
     GROUP BY d.sale_id, l.key
+), account AS (
+    SELECT sale_id, sku, sum(allotted) AS allotted, sum(sold) AS sold, sum(in_flight) AS in_flight,
+           sum(coming) AS coming, sum(dead) AS dead, sum(drift) AS allotted_drift
+    FROM (
+        SELECT sale_id, sku, true AS is_item, 0 AS allotted, 0 AS sold, 0 AS in_flight, 0 AS coming, 0 AS dead,
+               allotted AS drift
+        FROM sale_stock WHERE partition = $1 AND sale_id = ANY ($2)
+        UNION ALL SELECT sale_id, sku, false, 0, sold, in_flight, cancelled, 0, 0 FROM ordered
+        UNION ALL SELECT sale_id, sku, false, allotted, 0, 0, -returned, 0, -allotted_now FROM changes
+        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, 0, 0, -units FROM open_allotments
+        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, 0, units, 0 FROM dead
+    ) part
+    GROUP BY sale_id, sku
+    HAVING bool_or(is_item)
 )
-SELECT k.sale_id, k.sku,
-       coalesce(c.allotted, 0)::bigint AS allotted,
-       coalesce(o.sold, 0)::bigint AS sold,
-       coalesce(o.in_flight, 0)::bigint AS in_flight,
-       (coalesce(o.cancelled, 0) - coalesce(c.returned, 0))::bigint AS returning,
-       coalesce(d.units, 0)::bigint AS dead,
-       p.epoch, v.retired_at IS NOT NULL AS retired,
-       (k.allotted - coalesce(c.allotted_now, 0) - coalesce(i.units, 0))::bigint AS allotted_drift
-FROM sale_stock k
-JOIN sales v ON v.id = k.sale_id
-JOIN partitions p ON p.partition = k.partition
-LEFT JOIN ordered o ON o.sale_id = k.sale_id AND o.sku = k.sku
-LEFT JOIN changes c ON c.sale_id = k.sale_id AND c.sku = k.sku
-LEFT JOIN open_allotments i ON i.sale_id = k.sale_id AND i.sku = k.sku
-LEFT JOIN dead d ON d.sale_id = k.sale_id AND d.sku = k.sku
-WHERE k.partition = $1 AND k.sale_id = ANY ($2)
-ORDER BY k.sale_id, k.sku
+SELECT a.sale_id, a.sku, a.allotted::bigint, a.sold::bigint, a.in_flight::bigint, a.coming::bigint AS returning, a.dead::bigint,
+       p.epoch, v.retired_at IS NOT NULL AS retired, a.allotted_drift::bigint
+FROM account a
+JOIN sales v ON v.id = a.sale_id
+JOIN partitions p ON p.partition = $1
+ORDER BY a.sale_id, a.sku

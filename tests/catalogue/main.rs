@@ -6,6 +6,7 @@ mod cli;
 mod control;
 mod create;
 mod lines;
+mod plans;
 mod schema;
 #[path = "../support/mod.rs"]
 mod support;
