@@ -79,7 +79,7 @@ settings! {
         /// Workers of this process for each partition. Two read the log all the time, further ones while whole batches wait.
         persist_workers: usize = 4, 1..=16 "workers";
         /// The most log entries that one transaction persists; those that were decided by one call stay together.
-        persist_batch_max: usize = 1_000, 1..=5_000 "log entries";
+        persist_batch_max: usize = 2_000, 1..=5_000 "log entries";
         /// After this time a silent worker counts as dead, and others claim its entries.
         persist_idle_ms: Millis = Millis::new(30_000), 100..=3_600_000 "milliseconds";
     }

@@ -15,7 +15,7 @@ use crate::drive::Sample;
 use crate::stage::Engine;
 
 /// Orders in one transaction, and sessions at once: as the engine's workers in a drain, by its defaults.
-const BATCH: u64 = 1000;
+const BATCH: u64 = 2000;
 const SESSIONS: u64 = 4;
 
 /// Copies orders with one line each for a time.
