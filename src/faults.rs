@@ -40,18 +40,19 @@ pub(crate) mod armed {
     use nix::sys::signal::{Signal, raise};
 
     /// Names of what is to be taken out, and the text that goes and comes.
-    const WEAKER_TEXTS: [(&str, &str, &str); 5] = [
+    const WEAKER_TEXTS: [(&str, &str, &str); 4] = [
         (
             "release_without_guard",
             "if redis.call('SISMEMBER', KEYS[4], ARGV[3]) == 1 then return 'known' end\n",
             "",
         ),
-        ("unsorted_batch", "    ORDER BY s.sale_id, s.sku\n", "    ORDER BY random()\n"),
         // Two batches must hold a row each at the same moment, so that moment is stretched.
         (
-            "unsorted_batch",
-            "    SELECT s.sale_id, s.sku, w.units FROM",
-            "    SELECT s.sale_id, s.sku, w.units, pg_sleep(0.02) FROM",
+            "open_gate",
+            "FROM unnest($2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY AS w (sale_id, sku, units, number)\n",
+            "FROM (SELECT t.*, pg_sleep(0.02)
+                   FROM unnest($2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY AS t (sale_id, sku, units, number)
+                   ORDER BY random()) AS w\n",
         ),
         (
             "idempotency_after_decrement",

@@ -28,8 +28,8 @@ WITH wanted AS (
                                                   AND cancel_reason IS DISTINCT FROM 'duplicate')
                 THEN 'duplicate' ELSE 'operator' END,
            array_agg(sku ORDER BY sku), array_agg(quantity ORDER BY sku), array_agg(coalesce(price, 0) ORDER BY sku),
-           CASE WHEN NOT bool_and(came_back OR comes_back) THEN array_agg(NOT (came_back OR comes_back) ORDER BY sku) END
-    FROM wanted
+           CASE WHEN bool_or(refused) THEN array_agg(refused ORDER BY sku) END
+    FROM (SELECT sku COLLATE "C" AS sku, quantity, price, NOT (came_back OR comes_back) AS refused FROM wanted) l
     ON CONFLICT (id) DO NOTHING
     RETURNING id, cancel_reason
 ), new_intent AS (

@@ -2,7 +2,8 @@
 -- brings the units back to Redis, all or nothing. Answers with the number of orders: less than were given where one is
 -- no longer in the state that the rules saw.
 --
--- The stock's rows are locked in one order, as by the gate (sql/persist/gate.sql): unsorted ones deadlock.
+-- The stock's rows are locked in one order, as by whoever adjusts an allotment in all partitions: unsorted ones deadlock. The
+-- gate has none, so this transaction holds those of its partitions (src/postgres/locks.rs).
 -- Money that is to go back is due in the same step.
 -- A line that the gate has refused holds no unit. An intent of this cause that is there already came out of the log, and
 -- has brought the units back.

@@ -21,5 +21,5 @@ CROSS JOIN LATERAL (
            CASE WHEN count(DISTINCT i.currency) = 1 THEN min(i.currency) END AS currency,
            jsonb_agg(jsonb_build_object('sku', l.sku, 'quantity', l.quantity) ORDER BY l.sku) AS lines
     FROM unnest(o.skus, o.quantities, o.unit_prices) AS l (sku, quantity, unit_price)
-    JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku
+    CROSS JOIN LATERAL (SELECT currency FROM sale_items WHERE sale_id = o.sale_id AND sku = l.sku OFFSET 0) i
 ) b

@@ -47,25 +47,29 @@ WITH snapshot AS (
     jsonb_each_text(d.lines) l
     WHERE d.partition = $1 AND d.ended_at IS NULL
     GROUP BY d.sale_id, l.key
-), account AS (
+), part (sale_id, sku, kind, units) AS (
     -- Added up, not joined: where nothing is known yet of how much a table holds, as soon after a sale's opening, the planner
     -- takes a join of a thousand items with a thousand for one of few, and each is held against each.
-    SELECT sale_id, sku, sum(allotted) AS allotted, sum(sold) AS sold, sum(in_flight) AS in_flight,
-           sum(coming) AS coming, sum(dead) AS dead
-    FROM (
-        SELECT sale_id, sku, true AS is_item, 0 AS allotted, sold, 0 AS in_flight, 0 AS coming, 0 AS dead
-        FROM sale_stock WHERE partition = $1 AND sale_id = ANY ($2)
-        UNION ALL SELECT sale_id, sku, false, 0, -active - in_flight, in_flight, -cancelled, 0 FROM later
-        UNION ALL SELECT sale_id, sku, false, -allotted, 0, 0, returned, 0 FROM later_changes
-        UNION ALL SELECT sale_id, sku, false, units, 0, 0, 0, 0 FROM allotted
-        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, units, 0 FROM coming_back
-        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, 0, units FROM dead
-    ) part
-    GROUP BY sale_id, sku
-    HAVING bool_or(is_item)
+    SELECT sale_id, sku, 'counted', sold FROM sale_stock WHERE partition = $1 AND sale_id = ANY ($2)
+    UNION ALL SELECT sale_id, sku, 'sold', -active - in_flight FROM later
+    UNION ALL SELECT sale_id, sku, 'in flight', in_flight FROM later
+    UNION ALL SELECT sale_id, sku, 'returning', -cancelled FROM later
+    UNION ALL SELECT sale_id, sku, 'returning', returned FROM later_changes
+    UNION ALL SELECT sale_id, sku, 'allotted', -allotted FROM later_changes
+    UNION ALL SELECT sale_id, sku, 'allotted', units FROM allotted
+    UNION ALL SELECT sale_id, sku, 'returning', units FROM coming_back
+    UNION ALL SELECT sale_id, sku, 'dead', units FROM dead
+), account AS (
+    SELECT sale_id, sku,
+           coalesce(sum(units) FILTER (WHERE kind = 'allotted'), 0)::bigint AS allotted,
+           coalesce(sum(units) FILTER (WHERE kind IN ('counted', 'sold')), 0)::bigint AS sold,
+           coalesce(sum(units) FILTER (WHERE kind = 'in flight'), 0)::bigint AS in_flight,
+           coalesce(sum(units) FILTER (WHERE kind = 'returning'), 0)::bigint AS "returning",
+           coalesce(sum(units) FILTER (WHERE kind = 'dead'), 0)::bigint AS dead
+    FROM part GROUP BY sale_id, sku HAVING bool_or(kind = 'counted')
 )
-SELECT a.sale_id, a.sku, a.allotted::bigint, a.sold::bigint, a.in_flight::bigint, a.coming::bigint AS returning, a.dead::bigint,
-       p.epoch, v.retired_at IS NOT NULL AS retired
+SELECT a.sale_id, a.sku, a.allotted, a.sold, a.in_flight, a."returning", a.dead, p.epoch,
+       v.retired_at IS NOT NULL AS retired
 FROM account a
 JOIN sales v ON v.id = a.sale_id
 JOIN partitions p ON p.partition = $1

@@ -8,10 +8,10 @@ WITH snapshot AS (
         AS t (sale_id, ms, seq, last_order, in_flight_from)
 ), ordered AS (
     SELECT o.sale_id, l.sku,
-           coalesce(sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id < s.in_flight_from), 0) AS sold,
-           coalesce(sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id >= s.in_flight_from
-                                                  AND o.id <= s.last_order), 0) AS in_flight,
-           coalesce(sum(l.quantity) FILTER (WHERE o.state = 'cancelled' AND o.id <= s.last_order), 0) AS cancelled
+           sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id < s.in_flight_from) AS sold,
+           sum(l.quantity) FILTER (WHERE o.state <> 'cancelled' AND o.id >= s.in_flight_from AND o.id <= s.last_order)
+               AS in_flight,
+           sum(l.quantity) FILTER (WHERE o.state = 'cancelled' AND o.id <= s.last_order) AS cancelled
     FROM orders o
     JOIN snapshot s ON s.sale_id = o.sale_id
     CROSS JOIN LATERAL unnest(o.skus, o.quantities, o.refused) AS l (sku, quantity, refused)
@@ -19,9 +19,9 @@ WITH snapshot AS (
     GROUP BY o.sale_id, l.sku
 ), changes AS (
     SELECT g.sale_id, g.sku,
-           coalesce(sum(g.delta) FILTER (WHERE NOT later AND g.cause NOT LIKE 'return:%'), 0) AS allotted,
-           coalesce(sum(g.delta) FILTER (WHERE NOT later AND g.cause LIKE 'return:%'), 0) AS returned,
-           coalesce(sum(g.delta) FILTER (WHERE g.cause NOT LIKE 'return:%'), 0) AS allotted_now
+           sum(g.delta) FILTER (WHERE NOT later AND g.cause NOT LIKE 'return:%') AS allotted,
+           sum(g.delta) FILTER (WHERE NOT later AND g.cause LIKE 'return:%') AS returned,
+           sum(g.delta) FILTER (WHERE g.cause NOT LIKE 'return:%') AS allotted_now
     FROM (SELECT g.*, (g.entry_ms, g.entry_seq) > (s.ms, s.seq) AS later
           FROM stock_ledger g JOIN snapshot s ON s.sale_id = g.sale_id
           WHERE g.partition = $1) g
@@ -38,23 +38,29 @@ WITH snapshot AS (
     jsonb_each_text(d.lines) l
     WHERE d.partition = $1 AND d.ended_at IS NULL
     GROUP BY d.sale_id, l.key
+), part (sale_id, sku, kind, units) AS (
+    -- Added up, not joined: see accounts.sql.
+    SELECT sale_id, sku, 'counted', allotted FROM sale_stock WHERE partition = $1 AND sale_id = ANY ($2)
+    UNION ALL SELECT sale_id, sku, 'sold', sold FROM ordered
+    UNION ALL SELECT sale_id, sku, 'in flight', in_flight FROM ordered
+    UNION ALL SELECT sale_id, sku, 'returning', cancelled FROM ordered
+    UNION ALL SELECT sale_id, sku, 'returning', -returned FROM changes
+    UNION ALL SELECT sale_id, sku, 'allotted', allotted FROM changes
+    UNION ALL SELECT sale_id, sku, 'known', -allotted_now FROM changes
+    UNION ALL SELECT sale_id, sku, 'known', -units FROM open_allotments
+    UNION ALL SELECT sale_id, sku, 'dead', units FROM dead
 ), account AS (
-    SELECT sale_id, sku, sum(allotted) AS allotted, sum(sold) AS sold, sum(in_flight) AS in_flight,
-           sum(coming) AS coming, sum(dead) AS dead, sum(drift) AS allotted_drift
-    FROM (
-        SELECT sale_id, sku, true AS is_item, 0 AS allotted, 0 AS sold, 0 AS in_flight, 0 AS coming, 0 AS dead,
-               allotted AS drift
-        FROM sale_stock WHERE partition = $1 AND sale_id = ANY ($2)
-        UNION ALL SELECT sale_id, sku, false, 0, sold, in_flight, cancelled, 0, 0 FROM ordered
-        UNION ALL SELECT sale_id, sku, false, allotted, 0, 0, -returned, 0, -allotted_now FROM changes
-        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, 0, 0, -units FROM open_allotments
-        UNION ALL SELECT sale_id, sku, false, 0, 0, 0, 0, units, 0 FROM dead
-    ) part
-    GROUP BY sale_id, sku
-    HAVING bool_or(is_item)
+    SELECT sale_id, sku,
+           coalesce(sum(units) FILTER (WHERE kind = 'allotted'), 0)::bigint AS allotted,
+           coalesce(sum(units) FILTER (WHERE kind = 'sold'), 0)::bigint AS sold,
+           coalesce(sum(units) FILTER (WHERE kind = 'in flight'), 0)::bigint AS in_flight,
+           coalesce(sum(units) FILTER (WHERE kind = 'returning'), 0)::bigint AS "returning",
+           coalesce(sum(units) FILTER (WHERE kind = 'dead'), 0)::bigint AS dead,
+           coalesce(sum(units) FILTER (WHERE kind IN ('counted', 'known')), 0)::bigint AS allotted_drift
+    FROM part GROUP BY sale_id, sku HAVING bool_or(kind = 'counted')
 )
-SELECT a.sale_id, a.sku, a.allotted::bigint, a.sold::bigint, a.in_flight::bigint, a.coming::bigint AS returning, a.dead::bigint,
-       p.epoch, v.retired_at IS NOT NULL AS retired, a.allotted_drift::bigint
+SELECT a.sale_id, a.sku, a.allotted, a.sold, a.in_flight, a."returning", a.dead, p.epoch,
+       v.retired_at IS NOT NULL AS retired, a.allotted_drift
 FROM account a
 JOIN sales v ON v.id = a.sale_id
 JOIN partitions p ON p.partition = $1

@@ -9,13 +9,11 @@ use tokio_postgres::binary_copy::{BinaryCopyOutRow, BinaryCopyOutStream};
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::catalogue::SaleId;
 use crate::claim::{IdempotencyKey, record_head};
 use crate::log::{EntryId, LogEntry, RawEntry, lines_text};
 use crate::order_id::OrderId;
 use crate::partition::Partition;
 use crate::postgres::PgError;
-use crate::redis::RedisError;
 
 use super::open_error::OpenError;
 use super::rebuild::Definitions;
@@ -32,49 +30,28 @@ const ORDER_COLUMNS: [Type; 9] = [
     Type::TEXT,
     Type::INT8,
     Type::BOOL,
-    Type::TEXT,
-    Type::INT4,
-    Type::BOOL,
+    Type::TEXT_ARRAY,
+    Type::INT4_ARRAY,
+    Type::BOOL_ARRAY,
 ];
 
 /// Orders between two words about the progress.
 const TELL_EVERY: u64 = 1000;
 
-/// An order that Redis is to remember, while its lines are being read.
-struct OrderRead {
-    sale: SaleId,
-    buyer: String,
-    /// As Redis keeps it, without its end.
-    record: String,
-    /// Its units count against the buyer's limits until they went back: then its record tells of no lines.
-    has_lines: bool,
-}
-
-impl OrderRead {
-    /// `None` where Redis does not hold the sale, the order holds no key of its own, or the key is one that this version
-    /// cannot have written.
-    fn begin(id: OrderId, row: &BinaryCopyOutRow, sales: &Definitions, is_returned: bool) -> Option<Self> {
-        let is_duplicate: bool = row.get(5);
-        let definition = sales.get(row.get::<&str>(1)).filter(|_| !is_duplicate)?;
-        let key = IdempotencyKey::from_content(row.get(3)).ok()?;
-        let mut record = record_head(&key, row.get::<i64>(4).cast_unsigned(), id.mark());
-        let _ = write!(record, "{} ", id.entry());
-        let buyer = row.get::<&str>(2).to_owned();
-        Some(Self { sale: definition.sale.clone(), buyer, record, has_lines: !is_returned })
+/// What Redis keeps of an order, as its buyer and his record. `None` where the order holds no key of its own, or the key is one
+/// that this version cannot have written. One whose units went back does not count against the buyer's limits: its record
+/// tells of no lines.
+fn remembered(row: &BinaryCopyOutRow, lines: &[(&str, i32)], is_returned: bool) -> Option<(String, String)> {
+    let (id, is_duplicate) = (OrderId::from_uuid(row.get(0)), row.get::<bool>(5));
+    let key = IdempotencyKey::from_content(row.get(3)).ok().filter(|_| !is_duplicate)?;
+    let mut record = record_head(&key, row.get::<i64>(4).cast_unsigned(), id.mark());
+    let _ = write!(record, "{} ", id.entry());
+    for (place, (sku, quantity)) in lines.iter().filter(|_| !is_returned).enumerate() {
+        let separator = if place > 0 { "," } else { "" };
+        let _ = write!(record, "{separator}{sku}:{quantity}");
     }
-
-    fn add_line(&mut self, sku: &str, quantity: i32) {
-        if !self.has_lines {
-            return;
-        }
-        let separator = if self.record.ends_with(' ') { "" } else { "," };
-        let _ = write!(self.record, "{separator}{sku}:{quantity}");
-    }
-
-    async fn add_to(mut self, records: &mut Records<'_>) -> Result<(), RedisError> {
-        self.record.push(';');
-        records.add(&self.sale, self.buyer, self.record).await
-    }
+    record.push(';');
+    Some((row.get::<&str>(2).to_owned(), record))
 }
 
 /// Adds a record of each order, and takes its units from the stock. A refused line removed a unit that never existed: it
@@ -95,34 +72,26 @@ pub(super) async fn add_orders(
     let copy = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
     let rows = db.copy_out(&copy).await.map_err(PgError::from)?;
     let mut rows = std::pin::pin!(BinaryCopyOutStream::new(rows, &ORDER_COLUMNS));
-    let mut last: Option<Uuid> = None;
-    let mut reading: Option<OrderRead> = None;
     while let Some(row) = rows.try_next().await.map_err(PgError::from)? {
-        let id: Uuid = row.get(0);
-        if last.replace(id) != Some(id) {
-            let order = OrderId::from_uuid(id);
-            let begun = OrderRead::begin(order, &row, sales, returned.contains(&id));
-            if let Some(read) = std::mem::replace(&mut reading, begun) {
-                read.add_to(records).await?;
+        told.done += 1;
+        if told.done.is_multiple_of(TELL_EVERY) {
+            progress(told);
+        }
+        // One that Redis does not hold.
+        let Some(definition) = sales.get_mut(row.get::<&str>(1)) else { continue };
+        let lines: Vec<_> = row.get::<Vec<&str>>(6).into_iter().zip(row.get::<Vec<i32>>(7)).collect();
+        let refused = row.get::<Option<Vec<bool>>>(8).unwrap_or_default();
+        for (place, (sku, quantity)) in lines.iter().enumerate() {
+            if refused.get(place) != Some(&true)
+                && let Some(units) = definition.stock.get_mut(*sku)
+            {
+                *units -= i64::from(*quantity);
             }
-            told.done += 1;
-            if told.done.is_multiple_of(TELL_EVERY) {
-                progress(told);
-            }
         }
-        let (sku, quantity) = (row.get::<&str>(6), row.get::<i32>(7));
-        if let Some(definition) = sales.get_mut(row.get::<&str>(1))
-            && !row.get::<bool>(8)
-            && let Some(units) = definition.stock.get_mut(sku)
-        {
-            *units -= i64::from(quantity);
+        let is_returned = returned.contains(&row.get::<Uuid>(0));
+        if let Some((buyer, record)) = remembered(&row, &lines, is_returned) {
+            records.add(&definition.sale, buyer, record).await?;
         }
-        if let Some(order) = &mut reading {
-            order.add_line(sku, quantity);
-        }
-    }
-    if let Some(read) = reading {
-        read.add_to(records).await?;
     }
     progress(Progress { done: told.done, total: told.done });
     Ok(())

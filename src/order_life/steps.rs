@@ -9,7 +9,7 @@ use super::{Cancellation, Facts, LifeError, OrderLife, OrderOf, Outcome, Step, T
 use crate::faults::crash_point;
 use crate::log::StockEntry;
 use crate::order_id::OrderId;
-use crate::postgres::{PgError, within};
+use crate::postgres::{PgError, lock_gates, within};
 
 const LOCK: &str = include_str!("../../sql/order_life/lock.sql");
 const LOCK_EXPIRED: &str = include_str!("../../sql/order_life/lock_expired.sql");
@@ -132,6 +132,7 @@ async fn cancel(
     let causes: Vec<String> = orders.iter().map(|(held, _)| StockEntry::cause_of_return(held.id)).collect();
     let states: Vec<&str> = orders.iter().map(|(held, _)| held.facts.state.as_str()).collect();
     let refunds: Vec<bool> = orders.iter().map(|(_, refund)| *refund).collect();
+    lock_gates(tx, orders.iter().map(|(held, _)| held.id.partition())).await?;
     let statement = tx.prepare_cached(CANCEL).await?;
     let (reason, actor, words) = (why.reason().as_str(), told.actor, told.reason);
     let row = tx.query_one(&statement, &[&ids, &causes, &states, &refunds, &reason, &actor, &words]).await?;

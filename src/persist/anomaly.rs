@@ -15,6 +15,7 @@ use crate::partition::Partition;
 use crate::persist::Applied;
 use crate::persist::foreseen::{Ended, Foreseen};
 use crate::persist::transaction::{Fence, WriteError};
+use crate::postgres::lock_gates;
 
 const CANCELLED_ORDER: &str = include_str!("../../sql/persist/cancelled_order.sql");
 const CANCELLED_IN_LOG: &str = include_str!("../../sql/persist/cancelled_in_log.sql");
@@ -185,6 +186,7 @@ pub(super) async fn cancel_replayed(
     let params: [&(dyn ToSql + Sync); 4] = [&id, &reason.as_str(), &ms, &at_once];
     let cancelled = tx.execute(&tx.prepare_cached(CANCELLED_IN_LOG).await?, &params).await?;
     if cancelled > 0 {
+        lock_gates(tx, [order.partition()]).await?;
         let skus: Vec<&str> = stock.lines.iter().map(|(sku, _)| sku.as_str()).collect();
         let units: Vec<i64> = stock.lines.iter().map(|(_, units)| *units).collect();
         tx.execute(

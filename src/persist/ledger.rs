@@ -10,8 +10,9 @@ use crate::log::{DecidedEntry, EntryId, LogEntry, StockEntry};
 use crate::order::CancelReason;
 use crate::order_id::OrderId;
 use crate::partition::Partition;
-use crate::persist::transaction::{Entry, Run, WriteError, lock_gate};
+use crate::persist::transaction::{Entry, Run, WriteError};
 use crate::persist::{Applied, anomaly};
+use crate::postgres::lock_gates;
 
 const CONFIRMED_IN_LOG: &str = include_str!("../../sql/persist/confirmed_in_log.sql");
 const END_INTENTS: &str = include_str!("../../sql/persist/end_intents.sql");
@@ -33,7 +34,7 @@ pub(super) async fn write_allotment(
         return Ok(());
     }
     let (skus, units) = columns(stock);
-    lock_gate(tx, partition).await?;
+    lock_gates(tx, [partition]).await?;
     let raised =
         tx.execute(RAISE_ALLOTMENT, &[&stock.sale.as_str(), &partition.to_sql(), &skus, &units]).await?;
     if raised != skus.len() as u64 {
@@ -59,7 +60,7 @@ pub(super) async fn write_adjustment(
     }
     if lowers || !written.intent_is_known {
         let (skus, units) = columns(stock);
-        lock_gate(tx, partition).await?;
+        lock_gates(tx, [partition]).await?;
         let moved =
             tx.execute(RAISE_ALLOTMENT, &[&stock.sale.as_str(), &partition.to_sql(), &skus, &units]).await?;
         if moved != skus.len() as u64 {

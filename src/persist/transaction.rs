@@ -220,6 +220,10 @@ pub(crate) async fn write_in(
 async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Result<Applied, WriteError> {
     let partition = run.fence.partition;
     let mut applied = Applied::default();
+    if entries.iter().any(|(_, entry)| matches!(entry, LogEntry::Order(order) if order.names_an_item_twice()))
+    {
+        return Err(WriteError::ItemTwice);
+    }
     for (_, entry) in entries {
         if let LogEntry::Sale(sale) = entry {
             // Nothing is to be known of items that may not stay written.
@@ -245,9 +249,6 @@ async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Res
             _ => None,
         })
         .partition(|(id, _)| run.foreseen.is_some_and(|foreseen| foreseen.of(*id).is_some()));
-    if foreseen.iter().chain(&orders).any(|(_, order)| order.names_an_item_twice()) {
-        return Err(WriteError::ItemTwice);
-    }
     if let (Some(known), false) = (run.foreseen, foreseen.is_empty()) {
         anomaly::write_foreseen(tx, &foreseen, known, &mut applied).await?;
     }
@@ -281,20 +282,12 @@ async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Res
     Ok(applied)
 }
 
-/// Takes the lock of the gate, in front of the rows that are behind it: whoever locked these first and then waited for the
-/// lock could wait for whoever holds it, and he for the rows.
-pub(super) async fn lock_gate(tx: &Transaction<'_>, partition: Partition) -> Result<(), WriteError> {
-    let lock = tx.prepare_cached(Hold::Alone.statement()).await?;
-    tx.execute(&lock, &[&PartitionLock::Gate.class(), &i32::from(partition.to_sql())]).await?;
-    Ok(())
-}
-
-/// Counts units as sold where they fit, and tells for which sales and SKUs they did.
+/// Counts units as sold where they fit, and tells at which places among the units' columns they did.
 pub(super) async fn passed_gate(
     tx: &Transaction<'_>,
     partition: Partition,
     units: &Units,
-) -> Result<Vec<(String, String)>, WriteError> {
+) -> Result<HashSet<usize>, WriteError> {
     let lock = tx.prepare_cached(Hold::Alone.statement()).await?;
     let gate = tx.prepare_cached(weakened_text!(GATE)).await?;
     let (class, partition) = (PartitionLock::Gate.class(), partition.to_sql());
@@ -302,11 +295,10 @@ pub(super) async fn passed_gate(
     let columns = units.columns();
     let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
     let units: [&(dyn ToSql + Sync); 4] = [&partition, &columns.sales, &columns.skus, &columns.units];
-    let locked =
-        async { if weakened!("unsorted_batch") { Ok(0) } else { tx.execute(&lock, &lock_keys).await } };
+    let locked = async { if weakened!("open_gate") { Ok(0) } else { tx.execute(&lock, &lock_keys).await } };
     // Sent together: the gate has a snapshot taken after the lock.
     let (_, rows) = tokio::try_join!(locked, tx.query(&gate, &units))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows.iter().filter_map(|row| usize::try_from(row.get::<_, i64>(0) - 1).ok()).collect())
 }
 
 /// Writes the one order that the gate refuses: cancelled, its refused lines marked, its other units to be returned.
@@ -336,12 +328,15 @@ pub(crate) async fn write_over_allotment_in(
     let order_id = OrderId::new(id, fence.partition, order.mark);
     let mut units = Units::default();
     units.add(&order.sale, &order.lines);
-    let probe = probe_gate(tx, fence.partition, &units).await?;
-    if probe.len() == units.len() {
+    let passed = probe_gate(tx, fence.partition, &units).await?;
+    if passed.len() == units.len() {
         // Units came back since: the order fits after all, and is written the usual way.
         return Err(WriteError::GateMoved);
     }
-    let refused = |sku: &Sku| !probe.iter().any(|(_, passed)| passed == sku.as_str());
+    let skus = units.columns().skus;
+    let refused = |sku: &Sku| {
+        skus.iter().position(|named| *named == sku.as_str()).is_none_or(|place| !passed.contains(&place))
+    };
     let (reason, units) = (CancelReason::OverAllotment, anomaly::Units::ToBeReturned);
     anomaly::write_cancelled(tx, order_id, order, reason, units, refused).await
 }
@@ -351,7 +346,7 @@ async fn probe_gate(
     tx: &Transaction<'_>,
     partition: Partition,
     units: &Units,
-) -> Result<Vec<(String, String)>, WriteError> {
+) -> Result<HashSet<usize>, WriteError> {
     tx.batch_execute("SAVEPOINT probe").await?;
     let passed = passed_gate(tx, partition, units).await?;
     tx.batch_execute("ROLLBACK TO SAVEPOINT probe").await?;

@@ -1,10 +1,10 @@
-//! Units by sale and SKU, in the order in which rows are locked.
+//! Units by sale and SKU.
 
 use std::collections::BTreeMap;
 
 use crate::catalogue::{SaleId, Sku};
 
-/// Sums of units. Sorted: whoever locks rows in this order cannot deadlock with another who does.
+/// Sums of units, sorted by sale and SKU.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Units(BTreeMap<(SaleId, Sku), i64>);
 

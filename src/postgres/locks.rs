@@ -1,5 +1,13 @@
 //! The one home of Postgres advisory locks, so that no two uses share a key by accident.
 
+use crate::partition::Partition;
+use deadpool_postgres::Transaction;
+
+use super::error::PgError;
+
+const LOCK_GATES: &str =
+    "SELECT pg_advisory_xact_lock($1, p) FROM (SELECT DISTINCT unnest($2::integer[]) AS p ORDER BY p) t";
+
 /// What an advisory lock guards. Locks use the two-integer form `(CLASS, key)`; the class keeps
 /// them apart from any other program in the same database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +39,9 @@ pub enum PartitionLock {
     /// Shared by persisting transactions, exclusive to a keeper that raises the epoch. A row lock
     /// `FOR SHARE` instead would starve the keeper: new readers pass it while it waits.
     Persist,
-    /// Exclusive to a transaction that counts units as sold. Whoever waited for it sees the items as the one before left
-    /// them; whoever waits for their rows has to look each of them up again that the other has changed.
+    /// Exclusive to a transaction that changes several rows of the partition's stock. The gate changes them in any order, and
+    /// would deadlock. And whoever waited for the lock sees them as the one before left them; whoever waits for rows has to
+    /// look each of them up again that the other has changed.
     Gate,
 }
 
@@ -45,4 +54,19 @@ impl PartitionLock {
             Self::Gate => 0x646f_6f47,
         }
     }
+}
+
+/// Takes a transaction's locks of the gates of these partitions, in one order, in front of the rows that are behind them: whoever
+/// locked those first and then waited for a gate could wait for whoever holds it, and he for the rows.
+///
+/// # Errors
+/// The database.
+pub async fn lock_gates(
+    tx: &Transaction<'_>,
+    partitions: impl IntoIterator<Item = Partition>,
+) -> Result<(), PgError> {
+    let lock = tx.prepare_cached(LOCK_GATES).await?;
+    let numbers: Vec<i32> = partitions.into_iter().map(|partition| i32::from(partition.to_sql())).collect();
+    tx.execute(&lock, &[&PartitionLock::Gate.class(), &numbers]).await?;
+    Ok(())
 }

@@ -8,7 +8,7 @@ mod pool;
 mod tls;
 
 pub use error::{PgError, PgFault, error_chain};
-pub use locks::{AdvisoryLock, PartitionLock};
+pub use locks::{AdvisoryLock, PartitionLock, lock_gates};
 pub use migrate::{MigrateError, Migrated, migrate};
 pub use partitions::{PartitionsError, ensure_partitions};
 pub use pool::{PgPool, connect, connect_pool, within};

@@ -51,8 +51,8 @@ async fn an_opening_that_forgets_entries_in_flight() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_whose_rows_are_not_sorted() {
-    found_without("unsorted_batch", "delivered_twice", &[Broken::Deadlock]).await;
+async fn batches_that_pass_the_gate_beside_each_other() {
+    found_without("open_gate", "delivered_twice", &[Broken::Deadlock]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
