@@ -13,9 +13,11 @@ use crate::persist::items::{KnownItems, Prices};
 use crate::persist::transaction::{Fence, WriteError};
 use crate::persist::units::Units;
 
-const ORDERS: &str = "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, skus, quantities, \
-                      unit_prices) FROM STDIN BINARY";
-const ORDER_TYPES: [Type; 10] = [
+/// Takes orders, in the columns of [`COPY_TYPES`]. <https://www.postgresql.org/docs/15/sql-copy.html>
+pub const COPY_ORDERS: &str = "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, skus, \
+                               quantities, unit_prices) FROM STDIN BINARY";
+/// The types of the columns of [`COPY_ORDERS`].
+pub const COPY_TYPES: [Type; 10] = [
     Type::UUID,
     Type::TEXT,
     Type::INT2,
@@ -41,8 +43,8 @@ pub(super) async fn write_confirmed(
     units: &Units,
 ) -> Result<bool, WriteError> {
     let Some(prices) = items.prices(tx, fence, units).await? else { return Ok(false) };
-    let statement = tx.prepare_cached(ORDERS).await?;
-    let mut rows = pin!(BinaryCopyInWriter::new(tx.copy_in(&statement).await?, &ORDER_TYPES));
+    let statement = tx.prepare_cached(COPY_ORDERS).await?;
+    let mut rows = pin!(BinaryCopyInWriter::new(tx.copy_in(&statement).await?, &COPY_TYPES));
     let mut lines = Lines::default();
     for (id, order) in orders {
         lines.set(order, &prices)?;

@@ -17,6 +17,7 @@ mod worker;
 
 pub use applied::Applied;
 pub use apply::{persist, persist_again, rehearse};
+pub use copy::{COPY_ORDERS, COPY_TYPES};
 pub use foreseen::Foreseen;
 pub use items::KnownItems;
 pub use reserve::Reserve;

@@ -1,12 +1,15 @@
 //! Binary COPY into the engine's tables: what Postgres takes when nothing is asked of it.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use doorbuster::config::Settings;
+use doorbuster::persist::{COPY_ORDERS, COPY_TYPES};
 use futures_util::future::try_join_all;
 use futures_util::pin_mut;
 use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::LimitError;
@@ -14,15 +17,13 @@ use crate::cost::{Processor, spent};
 use crate::drive::Sample;
 use crate::stage::Engine;
 
-/// Orders in one transaction, and sessions at once: as the engine's workers in a drain, by its defaults.
-const BATCH: u64 = 2000;
-const SESSIONS: u64 = 4;
-
-/// Copies orders with one line each for a time.
+/// Copies orders with one line each for a time, as the engine's workers do in a drain, by its defaults.
 ///
 /// # Errors
 /// [`LimitError`].
 pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<Sample, LimitError> {
+    let Settings { persist_batch_max, persist_workers, .. } = Settings::default();
+    let (batch, sessions) = (persist_batch_max as u64, persist_workers as u64);
     let run = fastrand::u32(..);
     let sale = format!("copy-{run:08x}");
     let processor = Processor::default().with("postgres", engine.servers.postgres.pid()).with_load();
@@ -33,12 +34,13 @@ pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<S
         let mut db = engine.servers.db().await?;
         let mut copied = 0;
         while Instant::now() < end || copied == 0 {
-            copy_batch(&mut db, &sale, run, number * 1_000_000_000_000 + copied).await?;
-            copied += BATCH;
+            let from = number * 1_000_000_000_000 + copied;
+            copy_batch(&mut db, &sale, run, from..from + batch).await?;
+            copied += batch;
         }
         Ok(copied)
     };
-    let copied: u64 = try_join_all((1..=SESSIONS).map(session)).await?.into_iter().sum();
+    let copied: u64 = try_join_all((1..=sessions).map(session)).await?.into_iter().sum();
     let time = begin.elapsed();
     sample.set("orders_per_s", copied as f64 / time.as_secs_f64());
     sample.processor(&spent(&before, &processor.usage()), "order", copied);
@@ -49,29 +51,15 @@ pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<S
     Ok(sample.judged(if same { Vec::new() } else { vec![fault] }))
 }
 
-async fn copy_batch(db: &mut Client, sale: &str, run: u32, from: u64) -> Result<(), LimitError> {
+async fn copy_batch(db: &mut Client, sale: &str, run: u32, numbers: Range<u64>) -> Result<(), LimitError> {
     let transaction = db.transaction().await?;
-    let columns = "COPY orders (id, sale_id, partition, buyer, idem_key, fingerprint, state, skus, quantities, \
-                   unit_prices) FROM STDIN BINARY";
-    let types = [
-        Type::UUID,
-        Type::TEXT,
-        Type::INT2,
-        Type::TEXT,
-        Type::TEXT,
-        Type::INT8,
-        Type::TEXT,
-        Type::TEXT_ARRAY,
-        Type::INT4_ARRAY,
-        Type::INT8_ARRAY,
-    ];
-    let writer = BinaryCopyInWriter::new(transaction.copy_in(columns).await?, &types);
+    let writer = BinaryCopyInWriter::new(transaction.copy_in(COPY_ORDERS).await?, &COPY_TYPES);
     pin_mut!(writer);
     // Ids rise with time, as the engine's do: the low bits are the number.
     let id = |number: u64| Uuid::from_u128(u128::from(number) << 40 | u128::from(run));
-    for number in from..from + BATCH {
+    for number in numbers {
         let (buyer, key) = (format!("b{run:08x}-{number:015}"), format!("k{run:08x}-{number:015}"));
-        let row: [&(dyn tokio_postgres::types::ToSql + Sync); 10] = [
+        let row: [&(dyn ToSql + Sync); 10] = [
             &id(number),
             &sale,
             &0_i16,
