@@ -287,7 +287,7 @@ pub(super) async fn passed_gate(
     tx: &Transaction<'_>,
     partition: Partition,
     units: &Units,
-) -> Result<HashSet<usize>, WriteError> {
+) -> Result<Vec<usize>, WriteError> {
     let lock = tx.prepare_cached(Hold::Alone.statement()).await?;
     let gate = tx.prepare_cached(weakened_text!(GATE)).await?;
     let (class, partition) = (PartitionLock::Gate.class(), partition.to_sql());
@@ -328,15 +328,14 @@ pub(crate) async fn write_over_allotment_in(
     let order_id = OrderId::new(id, fence.partition, order.mark);
     let mut units = Units::default();
     units.add(&order.sale, &order.lines);
-    let passed = probe_gate(tx, fence.partition, &units).await?;
-    if passed.len() == units.len() {
+    let places = probe_gate(tx, fence.partition, &units).await?;
+    if places.len() == units.len() {
         // Units came back since: the order fits after all, and is written the usual way.
         return Err(WriteError::GateMoved);
     }
     let skus = units.columns().skus;
-    let refused = |sku: &Sku| {
-        skus.iter().position(|named| *named == sku.as_str()).is_none_or(|place| !passed.contains(&place))
-    };
+    let passed: HashSet<&str> = places.iter().filter_map(|&place| skus.get(place).copied()).collect();
+    let refused = |sku: &Sku| !passed.contains(sku.as_str());
     let (reason, units) = (CancelReason::OverAllotment, anomaly::Units::ToBeReturned);
     anomaly::write_cancelled(tx, order_id, order, reason, units, refused).await
 }
@@ -346,7 +345,7 @@ async fn probe_gate(
     tx: &Transaction<'_>,
     partition: Partition,
     units: &Units,
-) -> Result<HashSet<usize>, WriteError> {
+) -> Result<Vec<usize>, WriteError> {
     tx.batch_execute("SAVEPOINT probe").await?;
     let passed = passed_gate(tx, partition, units).await?;
     tx.batch_execute("ROLLBACK TO SAVEPOINT probe").await?;

@@ -1,7 +1,8 @@
 //! The one home of Postgres advisory locks, so that no two uses share a key by accident.
 
-use crate::partition::Partition;
 use deadpool_postgres::Transaction;
+
+use crate::partition::Partition;
 
 use super::error::PgError;
 
