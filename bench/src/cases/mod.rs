@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::load::Mix;
-use crate::stage::Ack;
+use crate::stage::{Ack, EngineSettings};
 
 /// The files, in the order in which they run.
 const FILES: [(&str, &str); 12] = [
@@ -109,6 +109,9 @@ pub struct LoadShape {
     /// Claims, where their number is what ends it.
     #[serde(default)]
     pub claims: Option<u64>,
+    /// Of a long run: what is sent afterwards, to see what its orders cost the next ones.
+    #[serde(default)]
+    pub afterwards: Option<Afterwards>,
     /// Of a sweep: arrivals as shares of the most.
     #[serde(default)]
     pub shares: Vec<f64>,
@@ -121,6 +124,16 @@ pub struct LoadShape {
     /// Also count system calls, in runs of their own.
     #[serde(default)]
     pub syscalls: bool,
+}
+
+/// Loads that follow a long run: one on the engine that has its orders, one on a new engine, and so on in turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Afterwards {
+    /// How often each.
+    pub rounds: u32,
+    /// Claims of each.
+    pub claims: u64,
 }
 
 fn two() -> usize {
@@ -139,6 +152,13 @@ pub struct EngineShape {
     pub ack: Ack,
     /// Further settings.
     pub settings: BTreeMap<String, String>,
+}
+
+impl EngineShape {
+    /// What it is started with.
+    pub fn settings(&self) -> EngineSettings {
+        EngineSettings { ack: self.ack, settings: self.settings.clone() }
+    }
 }
 
 /// A case that cannot be used.

@@ -1,42 +1,84 @@
-//! Many orders, watched from the first to the last.
+//! Many orders, watched from the first to the last; and what the next ones cost, beside those of a new engine.
 
 use std::time::Duration;
 
-use super::measure::{Point, Watch, measure};
+use super::measure::{Measured, Point, Watch, measure};
 use super::steady::{figures, new_shop, plan, storage};
 use super::target::Target;
 use super::{DriveError, Sample, Timeline, Turn};
-use crate::report::spread;
+use crate::load::{End, Shop};
 use crate::stage::Engine;
 
 /// Stretches into which the run is cut, at most.
 const STRETCHES: u64 = 50;
+/// How closely what comes afterwards is watched.
+const WATCH: Watch = Watch { every: Duration::from_millis(200), points: false };
+/// The engine that has the orders of the run.
+pub const GROWN: &str = "engine, grown";
+/// One that has none.
+pub const NEW: &str = "engine, new";
 
-pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Sample, DriveError> {
+pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Vec<Sample>, DriveError> {
     let target = Target::Engine(engine);
     let shop = new_shop(turn);
     target.create_sales(&shop, turn.case.sale.stock).await?;
     let before = target.storage().await?;
     let plan = plan(turn, target, shop.clone(), turn.case.mix);
     let orders = turn.case.load.claims.unwrap_or_default();
-    let watch = Watch { every: Duration::from_millis(200), points: true };
+    let watch = Watch { points: true, ..WATCH };
     let measured = measure(turn, target, plan, turn.case.sale.stock, watch).await?;
     let mut sample = turn.sample();
     figures(&mut sample, &measured);
-    sample.timeline = Timeline::of(&measured.tally, measured.persisted.clone());
+    sample.timeline = Timeline::of(&measured.tally, measured.persisted);
     if let (Some(before), Some(after)) = (before, target.storage().await?) {
         storage(&mut sample, &before, &after, measured.tally.accepted.count);
-        let stretches = stretches(&measured.points, before.redis_bytes, (orders / STRETCHES).max(1));
-        if let Some((first, last)) = first_and_last(&stretches) {
-            sample.set("cpu_us_per_order_first", first);
-            sample.set("cpu_us_per_order_last", last);
-            sample.set("cost_last_to_first", last / first);
-        }
-        sample.timeline.cost = stretches;
+        sample.timeline.cost = stretches(&measured.points, before.redis_bytes, (orders / STRETCHES).max(1));
     }
+    let (mut faults, mut seen) = (measured.faults, measured.tally);
+    let mut samples = vec![sample];
+    for round in 1..=turn.case.load.afterwards.map_or(0, |afterwards| afterwards.rounds) {
+        // Other buyers, of the same sale.
+        let shop = Shop { run: fastrand::u32(..), ..shop.clone() };
+        let more = afterwards(turn, engine, shop).await?;
+        samples.push(sample_of(turn, GROWN, round, &more));
+        faults.extend(more.faults);
+        seen.merge(more.tally);
+        samples.push(on_a_new_engine(turn, round).await?);
+    }
+    // Once, at the end: to read all orders is a load of its own.
+    faults.extend(target.check(&shop, &seen).await?);
+    let judge = |sample: Sample| {
+        let on_this_engine = sample.subject != NEW;
+        if on_this_engine { sample.judged(faults.clone()) } else { sample }
+    };
+    Ok(samples.into_iter().map(judge).collect())
+}
+
+async fn on_a_new_engine(turn: &Turn<'_>, round: u32) -> Result<Sample, DriveError> {
+    let engine = Engine::start(&turn.driver.base, &turn.case.engine.settings()).await?;
+    let target = Target::Engine(&engine);
+    let shop = new_shop(turn);
+    target.create_sales(&shop, turn.case.sale.stock).await?;
+    let measured = afterwards(turn, &engine, shop.clone()).await?;
+    let sample = sample_of(turn, NEW, round, &measured);
     let mut faults = measured.faults;
     faults.extend(target.check(&shop, &measured.tally).await?);
+    engine.stop().await;
     Ok(sample.judged(faults))
+}
+
+async fn afterwards(turn: &Turn<'_>, engine: &Engine, shop: Shop) -> Result<Measured, DriveError> {
+    let target = Target::Engine(engine);
+    let claims = turn.case.load.afterwards.map_or(0, |afterwards| afterwards.claims);
+    let mut plan = plan(turn, target, shop, turn.case.mix);
+    plan.end = End::Claims { claims, within: Duration::from_secs_f64(turn.case.load.seconds) };
+    measure(turn, target, plan, turn.case.sale.stock, WATCH).await
+}
+
+fn sample_of(turn: &Turn<'_>, subject: &str, round: u32, measured: &Measured) -> Sample {
+    let mut sample = Sample::new(turn.name, subject, round);
+    figures(&mut sample, measured);
+    sample
 }
 
 /// (orders, processor microseconds of an order since the last, Redis bytes of an order), at least `length` orders apart.
@@ -58,14 +100,6 @@ fn stretches(points: &[Point], redis_bytes_before: u64, length: u64) -> Vec<(u64
     stretches
 }
 
-/// What an order costs in the first and in the last tenth, as the median of their stretches: one of them may have met whatever the
-/// machine did meanwhile, or a rewrite of Redis's file.
-fn first_and_last(stretches: &[(u64, f64, f64)]) -> Option<(f64, f64)> {
-    let tenth = stretches.len().div_ceil(10);
-    let median = |part: &[(u64, f64, f64)]| spread(part.iter().map(|&(_, us, _)| us)).map(|us| us.median);
-    Some((median(&stretches[..tenth])?, median(&stretches[stretches.len() - tenth..])?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,16 +115,5 @@ mod tests {
         let points = [point(0, 0, 100), point(5, 40, 600), point(10, 100, 2100), point(20, 400, 4100)];
         assert_eq!(stretches(&points, 100, 10), [(10, 10.0, 200.0), (20, 30.0, 200.0)]);
         assert!(stretches(&[], 0, 1).is_empty());
-    }
-
-    #[test]
-    fn the_last_tenth_is_held_against_the_first() {
-        let costing = |us: &[f64]| -> Vec<_> { us.iter().map(|&us| (1, us, 0.0)).collect() };
-        assert_eq!(first_and_last(&costing(&[4.0, 6.0])), Some((4.0, 6.0)));
-        let mut us = [9.0; 30];
-        us[..3].copy_from_slice(&[40.0, 1.0, 2.0]);
-        us[27..].copy_from_slice(&[3.0, 90.0, 4.0]);
-        assert_eq!(first_and_last(&costing(&us)), Some((2.0, 4.0)));
-        assert_eq!(first_and_last(&[]), None);
     }
 }

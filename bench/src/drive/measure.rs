@@ -23,7 +23,7 @@ pub struct Measured {
     pub usage: Usage,
     /// From the beginning until everything was persisted.
     pub drained: Duration,
-    /// (milliseconds, orders persisted until then).
+    /// (milliseconds, its orders persisted until then).
     pub persisted: Vec<(u64, u64)>,
     /// Points on the way, where they were asked for.
     pub points: Vec<Point>,
@@ -34,7 +34,7 @@ pub struct Measured {
 /// A look at a long run.
 #[derive(Clone, Debug)]
 pub struct Point {
-    /// Orders persisted until then.
+    /// Its orders persisted until then.
     pub orders: u64,
     /// Processor time until then.
     pub usage: Usage,
@@ -62,13 +62,14 @@ pub async fn measure(
     let processor = target.processor();
     let live = Arc::new(Live::default());
     let shop = plan.shop.clone();
+    let earlier = target.persisted(&shop).await?;
     let before = processor.usage();
     let begin = Instant::now();
     let mut running = tokio::task::spawn_blocking({
         let live = live.clone();
         move || load::run(&plan, &live)
     });
-    let mut looks = Looks { begin, persisted: Vec::new(), points: Vec::new() };
+    let mut looks = Looks { begin, earlier, persisted: Vec::new(), points: Vec::new() };
     let mut look_at = tokio::time::interval(watch.every);
     let mut show_at = tokio::time::interval(SHOW);
     let mut shown = (begin, 0);
@@ -115,13 +116,15 @@ pub async fn measure(
 
 struct Looks {
     begin: Instant,
+    /// Orders of an earlier load on the same sales.
+    earlier: u64,
     persisted: Vec<(u64, u64)>,
     points: Vec<Point>,
 }
 
 impl Looks {
     async fn look(&mut self, target: &Target<'_>, shop: &Shop) -> Result<u64, DriveError> {
-        let orders = target.persisted(shop).await?;
+        let orders = target.persisted(shop).await?.saturating_sub(self.earlier);
         self.persisted.push((self.begin.elapsed().as_millis() as u64, orders));
         Ok(orders)
     }

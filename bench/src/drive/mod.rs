@@ -12,6 +12,7 @@ mod sweep;
 mod target;
 
 pub use error::DriveError;
+pub use long::{GROWN, NEW};
 pub use sample::{Sample, Timeline};
 pub use subject::Subject;
 
@@ -103,10 +104,16 @@ impl Turn<'_> {
         Sample::new(self.name, self.subject.name(), self.round)
     }
 
+    /// SKUs in each sale.
+    fn skus(&self) -> usize {
+        if self.subject == Subject::OneSku { 1 } else { self.case.sale.skus }
+    }
+
     async fn run(&self, stages: &mut Stages<'_>) -> Result<Vec<Sample>, DriveError> {
         let seconds = self.case.load.seconds;
         let one = match self.subject {
             Subject::Engine => return self.engine(stages).await,
+            Subject::OneSku => steady::engine(self, stages.engine().await?).await?,
             Subject::Peer(kind) => steady::peer(self, stages.peer(kind).await?).await?,
             Subject::Bare => steady::bare(self, stages.bare().await?).await?,
             Subject::Copy => limits::copy(stages.copy_stage().await?, self.sample(), seconds).await?,
@@ -127,7 +134,7 @@ impl Turn<'_> {
             Kind::Steady | Kind::Burst => vec![steady::engine(self, engine).await?],
             Kind::Backlog => vec![backlog::run(self, engine).await?],
             Kind::Sweep => sweep::run(self, engine).await?,
-            Kind::Long => vec![long::run(self, engine).await?],
+            Kind::Long => long::run(self, engine).await?,
         })
     }
 }

@@ -30,9 +30,7 @@ impl<'a> Stages<'a> {
 
     /// The engine as the case runs it.
     pub(super) async fn engine(&mut self) -> Result<&Engine, DriveError> {
-        let settings =
-            EngineSettings { ack: self.case.engine.ack, settings: self.case.engine.settings.clone() };
-        start(&mut self.engine, self.driver, &settings).await
+        start(&mut self.engine, self.driver, &self.case.engine.settings()).await
     }
 
     /// An engine whose worker is frozen once it has opened: an open partition that nobody else touches, for calls of the
@@ -44,7 +42,7 @@ impl<'a> Stages<'a> {
         settings.settings.insert("backlog_max".into(), "100000000".into());
         if let Some(old) = self.script.take() {
             // Its lease is running out, and its log is full of orders that nobody made.
-            stop(old).await;
+            old.stop().await;
         }
         start(&mut self.script, self.driver, &settings).await
     }
@@ -74,7 +72,7 @@ impl<'a> Stages<'a> {
     /// Ends everything in order: processes before their servers.
     pub(super) async fn stop(self) {
         for engine in [self.engine, self.script, self.copy].into_iter().flatten() {
-            stop(engine).await;
+            engine.stop().await;
         }
         for peer in self.peers.into_iter().flatten() {
             peer.process.stop().await;
@@ -92,9 +90,4 @@ async fn start<'e>(
         None => Engine::start(&driver.base, settings).await.map_err(|error: StageError| error)?,
     };
     Ok(slot.insert(engine))
-}
-
-async fn stop(engine: Engine) {
-    engine.api.stop().await;
-    engine.worker.stop().await;
 }

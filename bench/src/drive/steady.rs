@@ -23,7 +23,7 @@ pub(super) fn new_shop(turn: &Turn<'_>) -> Shop {
     Shop {
         run,
         sales: (0..shape.sales).map(|n| format!("{}-{run:08x}-{n}", turn.name)).collect(),
-        skus: (0..shape.skus).map(|n| format!("UNIT-{n}")).collect(),
+        skus: (0..turn.skus()).map(|n| format!("UNIT-{n}")).collect(),
     }
 }
 

@@ -7,6 +7,8 @@ use crate::stage::PeerKind;
 pub enum Subject {
     /// The engine.
     Engine,
+    /// The engine, with every claim on one SKU: beside a case in which they are spread over many.
+    OneSku,
     /// What people deploy instead.
     Peer(PeerKind),
     /// The bare hyper server: the most that this HTTP stack gives.
@@ -21,8 +23,9 @@ pub enum Subject {
     Fdatasync,
 }
 
-const LIMITS: [(&str, Subject); 6] = [
+const LIMITS: [(&str, Subject); 7] = [
     ("engine", Subject::Engine),
+    ("one-sku", Subject::OneSku),
     ("bare", Subject::Bare),
     ("redis-benchmark", Subject::RedisBenchmark),
     ("batch-script", Subject::BatchScript),

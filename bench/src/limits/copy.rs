@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::LimitError;
 use crate::cost::{Processor, spent};
 use crate::drive::Sample;
+use crate::load::scattered;
 use crate::stage::Engine;
 
 /// Copies orders with one line each for a time, as the engine's workers do in a drain, by its defaults.
@@ -58,7 +59,8 @@ async fn copy_batch(db: &mut Client, sale: &str, run: u32, numbers: Range<u64>) 
     // Ids rise with time, as the engine's do: the low bits are the number.
     let id = |number: u64| Uuid::from_u128(u128::from(number) << 40 | u128::from(run));
     for number in numbers {
-        let (buyer, key) = (format!("b{run:08x}-{number:015}"), format!("k{run:08x}-{number:015}"));
+        let (buyer, key) =
+            (format!("b{run:08x}-{:015}", scattered(number)), format!("k{run:08x}-{number:015}"));
         let row: [&(dyn ToSql + Sync); 10] = [
             &id(number),
             &sale,

@@ -7,6 +7,15 @@ const DIGITS: usize = 15;
 /// Where the number begins in an idempotency key, counted from 1 as SQL's `substr` does.
 pub const KEY_NUMBER_FROM: usize = 11;
 
+/// Coprime to a power of ten, so that no two numbers below it are scattered to one.
+const SCATTER: u128 = 618_033_988_749_897;
+
+/// A place for this number among those of as many digits, another one for each, and those of neighbours far from each other.
+/// Buyers do not arrive in the order of their names: if these did, an index of them would only ever grow at its end.
+pub fn scattered(number: u64) -> u64 {
+    (u128::from(number) * SCATTER % 10_u128.pow(DIGITS as u32)) as u64
+}
+
 /// Numbers of one thread begin at a multiple of this, so that no two threads share one.
 pub(super) const NUMBERS_PER_THREAD: u64 = 1_000_000_000_000;
 
@@ -132,7 +141,7 @@ impl Templates {
 
     fn buyer(&self, number: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\nX-Buyer-Id: b");
-        self.identity(number, out);
+        self.identity(scattered(number), out);
     }
 
     fn identity(&self, mut number: u64, out: &mut Vec<u8>) {
@@ -162,7 +171,7 @@ mod tests {
         assert_eq!(
             text,
             "POST /v1/sales/two/orders HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\
-             X-Buyer-Id: b000000ab-000000000000041\r\nIdempotency-Key: k000000ab-000000000000041\r\n\
+             X-Buyer-Id: b000000ab-339393538745777\r\nIdempotency-Key: k000000ab-000000000000041\r\n\
              Content-Type: application/json\r\nContent-Length: 38\r\n\r\n\
              {\"items\":[{\"sku\":\"TEE\",\"quantity\":1}]}"
         );
@@ -177,7 +186,7 @@ mod tests {
         Templates::new(shop, "h".into()).write(&Ask::Order(Accepted { number: 3, id }), &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "GET /v1/orders/01KAJ5 HTTP/1.1\r\nHost: h\r\nX-Buyer-Id: b00000001-000000000000003\r\n\r\n"
+            "GET /v1/orders/01KAJ5 HTTP/1.1\r\nHost: h\r\nX-Buyer-Id: b00000001-854101966249691\r\n\r\n"
         );
         assert!(OrderId::of_location(&[b'x'; 65]).is_none());
     }

@@ -109,8 +109,8 @@ impl Tally {
         }
     }
 
-    /// Adds what another thread saw, from the same beginning.
-    pub(super) fn merge(&mut self, other: Self) {
+    /// Adds what another thread saw, from the same beginning; or another load, of which the times mean nothing then.
+    pub fn merge(&mut self, other: Self) {
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }

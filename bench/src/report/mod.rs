@@ -11,5 +11,4 @@ pub use compare::compare;
 pub use headline::headline;
 pub use page::{write_page, write_svgs};
 pub use results::{Results, ResultsError, write_json};
-pub use statistics::spread;
 pub use table::{headline_table, table};

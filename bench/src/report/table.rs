@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table};
 
 use super::Results;
 use super::statistics::Spread;
+use crate::drive::{GROWN, NEW};
 use crate::load::Mix;
 
 /// What is shown of a subject, in this order: (figure, head, decimals).
@@ -32,6 +33,9 @@ const LIMITS: [(&str, &str); 4] = [
     ("fdatasync_p50_us", "µs each (p50)"),
     ("syscalls_per_order.api", "system calls of the API"),
 ];
+
+/// Whose orders are to cost no more than whose.
+const FLAT: [(&str, &str); 2] = [("engine", "one-sku"), (GROWN, NEW)];
 
 /// One table for each case: medians over its rounds, with half the distance of the quartiles.
 pub fn table(results: &Results) -> String {
@@ -75,7 +79,7 @@ fn case_table(results: &Results, case: &str) -> String {
     let heads = columns.iter().map(|(_, head, _)| *head);
     table
         .load_style(UTF8_FULL_CONDENSED)
-        .set_header(["subject"].into_iter().chain(heads).chain(["of bare", "limit", "rounds"]));
+        .set_header(["subject"].into_iter().chain(heads).chain(["of bare", "limit", "flat", "rounds"]));
     for subject in subjects {
         let mut row = vec![subject.to_owned()];
         for (figure, _, decimals) in &columns {
@@ -85,6 +89,7 @@ fn case_table(results: &Results, case: &str) -> String {
         }
         row.push(share_of_bare(results, case, subject));
         row.push(limit(results, case, subject));
+        row.push(flat(results, case, subject));
         let samples = results.samples.iter().filter(|one| one.case == case && one.subject == subject);
         let (mut good, mut all, mut unavailable) = (0, 0, None);
         for sample in samples {
@@ -108,6 +113,18 @@ fn share_of_bare(results: &Results, case: &str, subject: &str) -> String {
         Some(share) if subject != "bare" => format!("{:.1} %", share.median * 100.0),
         _ => String::new(),
     }
+}
+
+/// What an order costs beside one of an engine with less to keep in mind.
+fn flat(results: &Results, case: &str, subject: &str) -> String {
+    FLAT.iter()
+        .filter(|(of, _)| *of == subject)
+        .find_map(|(of, to)| {
+            let cost = "cpu_us_per_order";
+            let times = results.ratio(case, (of, cost), (to, cost))?;
+            Some(format!("{} × {to}", shown(times, 2)))
+        })
+        .unwrap_or_default()
 }
 
 fn limit(results: &Results, case: &str, subject: &str) -> String {
@@ -147,6 +164,8 @@ mod tests {
             ("accept", "engine", 1, &[("accepted_per_s", 30_000.0)]),
             ("accept", "bare", 1, &[("answers_per_s", 100_000.0)]),
             ("accept", "copy", 1, &[("orders_per_s", 60_000.0)]),
+            ("accept", "one-sku", 1, &[("cpu_us_per_order", 40.0)]),
+            ("accept", "engine", 1, &[("cpu_us_per_order", 42.0)]),
         ]);
         results.cases.insert("accept".into(), load("accept", Profile::Smoke).unwrap());
         results
@@ -155,6 +174,7 @@ mod tests {
         let text = table(&results);
         assert!(text.contains("30.0 %"), "{text}");
         assert!(text.contains("60000 orders/s"), "{text}");
+        assert!(text.contains("1.05 × one-sku"), "{text}");
         assert!(text.contains("WRONG OUTCOME") && text.contains("lost 3"), "{text}");
     }
 }

@@ -86,6 +86,12 @@ impl Engine {
         Ok(Self { address, servers, api, worker, store, _dir: dir })
     }
 
+    /// Ends it in order: processes before their servers.
+    pub async fn stop(self) {
+        self.api.stop().await;
+        self.worker.stop().await;
+    }
+
     /// Creates a sale that is open for ever, with `stock` units of each SKU, and waits until it sells.
     ///
     /// # Errors
