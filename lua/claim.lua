@@ -52,11 +52,12 @@ for i = 1, sku_count do
 end
 local sale = call('HMGET', KEYS[2], unpack(fields))
 local control, opens_at, closes_at = sale[1], tonumber(sale[2]), tonumber(sale[3])
-local stock, limit, limited = {}, {}, false
+local stock, limit, limited, changed = {}, {}, false, {}
 for i = 1, sku_count do
   stock[i] = tonumber(sale[2 + 2 * i])
   limit[i] = tonumber(sale[3 + 2 * i])
   limited = limited or limit[i] ~= nil
+  changed[i] = false
 end
 
 local closed_reply
@@ -159,7 +160,6 @@ local function refusal(first, last, held)
 end
 
 local backlog_room -- read once, when the first claim could be accepted
-local changed = {}
 
 -- Decides the claim whose arguments begin at `at`: its reply, or as `find_order`.
 local function decide(buyer, at, lines)
@@ -235,9 +235,12 @@ if accepted > 0 then
       records[written - 1], records[written] = buyer_of[o], record_of[o]
     end
   end
-  for i in pairs(changed) do
-    stocks[#stocks + 1] = 'stock:' .. skus[i]
-    stocks[#stocks + 1] = format('%d', stock[i])
+  local n = 0
+  for i = 1, sku_count do
+    if changed[i] then
+      stocks[n + 1], stocks[n + 2] = fields[2 + 2 * i], format('%d', stock[i])
+      n = n + 2
+    end
   end
   call('HSET', KEYS[2], unpack(stocks))
   call('HSET', KEYS[3], unpack(records))

@@ -9,7 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::log::OrderEntry;
 use crate::order_id::OrderId;
-use crate::persist::items::{KnownItems, Prices};
+use crate::persist::items::KnownItems;
 use crate::persist::transaction::{Fence, WriteError};
 use crate::persist::units::Units;
 
@@ -30,7 +30,7 @@ pub const COPY_TYPES: [Type; 10] = [
     Type::INT8_ARRAY,
 ];
 
-/// Writes orders, sorted by id, whose sums are `units`. `false`, with nothing written, where a sale has its orders wait for a
+/// Writes orders; `units` are those of these very orders. `false`, with nothing written, where a sale has its orders wait for a
 /// payment: those have more to them than a row, see `sql/persist/orders.sql`.
 ///
 /// # Errors
@@ -40,14 +40,16 @@ pub(super) async fn write_confirmed(
     fence: Fence,
     items: &KnownItems,
     orders: &[(OrderId, &OrderEntry)],
-    units: &Units,
+    units: &Units<'_>,
 ) -> Result<bool, WriteError> {
     let Some(prices) = items.prices(tx, fence, units).await? else { return Ok(false) };
     let statement = tx.prepare_cached(COPY_ORDERS).await?;
     let mut rows = pin!(BinaryCopyInWriter::new(tx.copy_in(&statement).await?, &COPY_TYPES));
     let mut lines = Lines::default();
+    let mut places = units.places.iter();
+    debug_assert_eq!(places.len(), orders.iter().map(|(_, order)| order.lines.len()).sum::<usize>());
     for (id, order) in orders {
-        lines.set(order, &prices)?;
+        lines.set(order, &mut places, &prices);
         let row: [&(dyn ToSql + Sync); 10] = [
             &id.to_uuid(),
             &order.sale.as_str(),
@@ -75,16 +77,20 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn set(&mut self, order: &'a OrderEntry, prices: &Prices<'_>) -> Result<(), WriteError> {
+    /// Takes the lines of the next order: the `places` of their items are next, too.
+    fn set<'p>(
+        &mut self,
+        order: &'a OrderEntry,
+        places: &mut impl Iterator<Item = &'p usize>,
+        prices: &[i64],
+    ) {
         self.skus.clear();
         self.quantities.clear();
         self.unit_prices.clear();
-        for (sku, quantity) in &order.lines {
-            let price = prices.get(&(order.sale.as_str(), sku.as_str())).ok_or(WriteError::UnknownItem)?;
+        for ((sku, quantity), &place) in order.lines.iter().zip(places) {
             self.skus.push(sku.as_str());
             self.quantities.push(quantity.cast_signed());
-            self.unit_prices.push(*price);
+            self.unit_prices.push(prices[place]);
         }
-        Ok(())
     }
 }

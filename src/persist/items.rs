@@ -14,9 +14,6 @@ const ITEMS: &str = include_str!("../../sql/persist/items.sql");
 /// Items that are known at once: some ten megabytes.
 const ITEMS_MAX: usize = 100_000;
 
-/// The price of each item of a batch, by sale and SKU.
-pub(super) type Prices<'a> = HashMap<(&'a str, &'a str), i64>;
-
 /// Items as Postgres has them, learned as orders name them. They never change, and nobody takes them away; but a Postgres that
 /// came back may have other ones. So they are known under one opening, and learned in no transaction that writes a sale.
 /// Cheap to clone; clones know the same.
@@ -46,25 +43,24 @@ impl KnownItems {
         state
     }
 
-    /// What these items cost; `None` where the orders of some sale wait for a payment.
+    /// What these items cost, each at its place; `None` where the orders of some sale wait for a payment.
     ///
     /// # Errors
     /// [`WriteError::UnknownItem`], or the database.
-    pub(super) async fn prices<'a>(
+    pub(super) async fn prices(
         &self,
         tx: &Transaction<'_>,
         fence: Fence,
-        units: &'a Units,
-    ) -> Result<Option<Prices<'a>>, WriteError> {
-        let columns = units.columns();
-        let items: Vec<_> = columns.sales.into_iter().zip(columns.skus).collect();
-        let mut found: HashMap<_, _> = {
+        units: &Units<'_>,
+    ) -> Result<Option<Vec<i64>>, WriteError> {
+        let name = |place: usize| (units.sales[place], units.skus[place]);
+        let mut found: Vec<Option<Item>> = {
             let state = self.state(fence);
-            items.iter().filter_map(|&item| Some((item, state.find(item)?))).collect()
+            (0..units.len()).map(|place| state.find(name(place))).collect()
         };
-        if found.len() < items.len() {
-            let unknown = items.iter().copied().filter(|item| !found.contains_key(item));
-            let (sales, skus): (Vec<_>, Vec<_>) = unknown.unzip();
+        let unknown: Vec<usize> = (0..units.len()).filter(|&place| found[place].is_none()).collect();
+        if !unknown.is_empty() {
+            let (sales, skus): (Vec<_>, Vec<_>) = unknown.iter().map(|&place| name(place)).unzip();
             let statement = tx.prepare_cached(ITEMS).await?;
             let rows = tx.query(&statement, &[&sales, &skus]).await?;
             // What is answered does not depend on what others do with the state meanwhile.
@@ -72,17 +68,14 @@ impl KnownItems {
             for row in &rows {
                 let (number, item) = (row.get::<_, i64>(0), Item { price: row.get(1), waits: row.get(2) });
                 let at = usize::try_from(number - 1).unwrap_or(usize::MAX);
-                let name =
-                    sales.get(at).copied().zip(skus.get(at).copied()).ok_or(WriteError::UnknownItem)?;
-                state.learn(name, item);
-                found.insert(name, item);
+                let place = *unknown.get(at).ok_or(WriteError::UnknownItem)?;
+                state.learn(name(place), item);
+                found[place] = Some(item);
             }
         }
-        if found.len() < items.len() {
-            return Err(WriteError::UnknownItem);
-        }
-        let waits = found.values().any(|item| item.waits);
-        Ok((!waits).then(|| found.into_iter().map(|(name, item)| (name, item.price)).collect()))
+        let items = found.into_iter().collect::<Option<Vec<Item>>>().ok_or(WriteError::UnknownItem)?;
+        let waits = items.iter().any(|item| item.waits);
+        Ok((!waits).then(|| items.iter().map(|item| item.price).collect()))
     }
 }
 

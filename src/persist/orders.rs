@@ -30,7 +30,7 @@ pub(super) async fn write(
     orders: &[(OrderId, &OrderEntry)],
     applied: &mut Applied,
 ) -> Result<(), WriteError> {
-    let all = units_of(orders);
+    let all = Units::of(orders.iter().map(|(_, order)| *order));
     if let Some(items) = run.all_new
         && copy::write_confirmed(tx, run.fence, items, orders, &all).await?
     {
@@ -40,19 +40,13 @@ pub(super) async fn write(
     }
     let new = insert_orders(tx, run, orders, applied).await?;
     let (new, left_out): (Vec<_>, Vec<_>) = orders.iter().copied().partition(|(id, _)| new.contains(id));
-    let units = if left_out.is_empty() { all } else { units_of(&new) };
+    let units = if left_out.is_empty() { all } else { Units::of(new.iter().map(|(_, order)| *order)) };
     count_as_sold(tx, run.fence.partition, &units).await?;
     if !left_out.is_empty() {
         anomaly::settle_left_out(tx, &left_out, applied).await?;
     }
     applied.new_orders += new.len() as u64;
     Ok(())
-}
-
-fn units_of(orders: &[(OrderId, &OrderEntry)]) -> Units {
-    let mut units = Units::default();
-    orders.iter().for_each(|(_, order)| units.add(&order.sale, &order.lines));
-    units
 }
 
 /// Answers with those that were new.
@@ -87,7 +81,11 @@ async fn insert_orders(
 }
 
 /// The gate (promise 1).
-async fn count_as_sold(tx: &Transaction<'_>, partition: Partition, units: &Units) -> Result<(), WriteError> {
+async fn count_as_sold(
+    tx: &Transaction<'_>,
+    partition: Partition,
+    units: &Units<'_>,
+) -> Result<(), WriteError> {
     if units.is_empty() {
         return Ok(());
     }

@@ -282,19 +282,18 @@ async fn apply(tx: &Transaction<'_>, mut run: Run<'_>, entries: &[Entry]) -> Res
     Ok(applied)
 }
 
-/// Counts units as sold where they fit, and tells at which places among the units' columns they did.
+/// Counts units as sold where they fit, and tells at which places they did.
 pub(super) async fn passed_gate(
     tx: &Transaction<'_>,
     partition: Partition,
-    units: &Units,
+    units: &Units<'_>,
 ) -> Result<Vec<usize>, WriteError> {
     let lock = tx.prepare_cached(Hold::Alone.statement()).await?;
     let gate = tx.prepare_cached(weakened_text!(GATE)).await?;
     let (class, partition) = (PartitionLock::Gate.class(), partition.to_sql());
     let number = i32::from(partition);
-    let columns = units.columns();
     let lock_keys: [&(dyn ToSql + Sync); 2] = [&class, &number];
-    let units: [&(dyn ToSql + Sync); 4] = [&partition, &columns.sales, &columns.skus, &columns.units];
+    let units: [&(dyn ToSql + Sync); 4] = [&partition, &units.sales, &units.skus, &units.sums];
     let locked = async { if weakened!("open_gate") { Ok(0) } else { tx.execute(&lock, &lock_keys).await } };
     // Sent together: the gate has a snapshot taken after the lock.
     let (_, rows) = tokio::try_join!(locked, tx.query(&gate, &units))?;
@@ -326,15 +325,13 @@ pub(crate) async fn write_over_allotment_in(
     order: &OrderEntry,
 ) -> Result<(), WriteError> {
     let order_id = OrderId::new(id, fence.partition, order.mark);
-    let mut units = Units::default();
-    units.add(&order.sale, &order.lines);
+    let units = Units::of(std::iter::once(order));
     let places = probe_gate(tx, fence.partition, &units).await?;
     if places.len() == units.len() {
         // Units came back since: the order fits after all, and is written the usual way.
         return Err(WriteError::GateMoved);
     }
-    let skus = units.columns().skus;
-    let passed: HashSet<&str> = places.iter().filter_map(|&place| skus.get(place).copied()).collect();
+    let passed: HashSet<&str> = places.iter().filter_map(|&place| units.skus.get(place).copied()).collect();
     let refused = |sku: &Sku| !passed.contains(sku.as_str());
     let (reason, units) = (CancelReason::OverAllotment, anomaly::Units::ToBeReturned);
     anomaly::write_cancelled(tx, order_id, order, reason, units, refused).await
@@ -344,7 +341,7 @@ pub(crate) async fn write_over_allotment_in(
 async fn probe_gate(
     tx: &Transaction<'_>,
     partition: Partition,
-    units: &Units,
+    units: &Units<'_>,
 ) -> Result<Vec<usize>, WriteError> {
     tx.batch_execute("SAVEPOINT probe").await?;
     let passed = passed_gate(tx, partition, units).await?;

@@ -3,6 +3,10 @@
 use std::time::Duration;
 
 use doorbuster::config::{Millis, Role};
+use doorbuster::log::{EntryId, RawEntry};
+use doorbuster::partition::Partition;
+use doorbuster::persist::{Fence, KnownItems, persist};
+use doorbuster::postgres::connect_pool;
 
 use crate::support::{Block, World};
 
@@ -35,6 +39,44 @@ async fn two_worker_nodes_race_and_every_order_is_written_once() {
         }
         second.stop().await;
     }
+}
+
+/// A worker remembers prices, and finds them by an item's place in the batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_has_the_price_of_its_own_item() {
+    let mut world = World::new().await;
+    let items = [("A", 100, None), ("B", 100, None), ("C", 100, None)];
+    for sale in ["one", "two"] {
+        world.open_sale(sale, &items).await;
+    }
+    world.drained().await;
+    world.stop_node().await;
+    world
+        .db
+        .batch_execute(
+            "UPDATE sale_items SET price = 10 * length(sale_id || sku) + ascii(sku) + ascii(sale_id)",
+        )
+        .await
+        .unwrap();
+    let pool = connect_pool(&world.postgres_url, 2, Duration::from_secs(10)).unwrap();
+    let fence = Fence::new(Partition::new(0), world.count("SELECT epoch FROM partitions").await);
+    let known = KnownItems::default();
+    let mut seq = 0;
+    // Nothing is known of the first batch's items, a part of the second's, all of the third's.
+    for batch in [["one A:1,B:2", "one B:1"], ["two B:3", "one C:1,A:1"], ["two B:1", "one B:1,A:2,C:3"]] {
+        let entries = batch.map(|order| {
+            let (sale, lines) = order.split_once(' ').unwrap();
+            seq += 1;
+            let text = format!("{seq:08} 0000000000000001 {sale} buyer-{seq} k {lines}");
+            RawEntry::from_fields(EntryId { ms: 1, seq }, vec![b"order".to_vec(), text.into_bytes()])
+        });
+        let applied = persist(&pool, fence, &known, &entries, Duration::from_secs(10)).await.unwrap();
+        assert_eq!(applied.new_orders, 2);
+    }
+    let lines = "SELECT count(*) FROM order_lines l JOIN orders o ON o.id = l.order_id
+                 JOIN sale_items i ON i.sale_id = o.sale_id AND i.sku = l.sku AND i.price = l.unit_price";
+    assert_eq!(world.count(lines).await, 10, "lines with the price of their item");
+    assert_eq!(world.count("SELECT count(DISTINCT unit_price) FROM order_lines").await, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
