@@ -4,8 +4,13 @@
 
 const ENGINE_PARTS = ['api', 'worker', 'redis', 'replica', 'postgres'];
 const PEERS = ['bullmq-lock', 'lua-bullmq', 'postgres-update', 'postgres-skip-locked'];
+// The engine, and what it is held against in the same case.
+const COSTING = ['engine', 'one-sku', 'engine, grown', 'engine, new'];
 const LABELS = {
   engine: 'Doorbuster',
+  'one-sku': 'all on one SKU',
+  'engine, grown': 'afterwards',
+  'engine, new': 'a new engine',
   bare: 'bare hyper server',
   'bullmq-lock': 'Express + BullMQ + FOR UPDATE',
   'lua-bullmq': 'Fastify + Lua + BullMQ',
@@ -96,23 +101,28 @@ function latency(results) {
 /** Processor time of an order, by component. */
 function cost(results) {
   // In a drop nearly all the work is refusals: by the order it would say nothing.
-  const cases = Object.keys(results.cases)
+  const rows = Object.keys(results.cases)
     .filter((name) => results.cases[name].kind !== 'burst')
-    .filter((name) => figure(results, name, 'engine', 'cpu_us_per_order') !== undefined);
-  if (cases.length === 0) return undefined;
-  const parts = ENGINE_PARTS
-    .filter((part) => cases.some((name) => figure(results, name, 'engine', `cpu_us_per_order.${part}`) > 0));
+    .flatMap((name) => COSTING.map((subject) => [name, subject]))
+    .filter(([name, subject]) => figure(results, name, subject, 'cpu_us_per_order') !== undefined);
+  if (rows.length === 0) return undefined;
+  const share = ([name, subject], part) => figure(results, name, subject, `cpu_us_per_order.${part}`) ?? 0;
+  const parts = ENGINE_PARTS.filter((part) => rows.some((row) => share(row, part) > 0));
   return {
     ...base(),
     tooltip: { trigger: 'axis', axisPointer: { type: 'shadow' } },
     xAxis: { type: 'value', name: 'µs', nameLocation: 'end' },
-    yAxis: { type: 'category', data: cases, inverse: true },
+    yAxis: {
+      type: 'category',
+      data: rows.map(([name, subject]) => (subject === 'engine' ? name : `${name}: ${label(subject)}`)),
+      inverse: true,
+    },
     series: parts.map((part) => ({
       name: part,
       type: 'bar',
       stack: 'cost',
       barMaxWidth: 28,
-      data: cases.map((name) => Number((figure(results, name, 'engine', `cpu_us_per_order.${part}`) ?? 0).toFixed(1))),
+      data: rows.map((row) => Number(share(row, part).toFixed(1))),
     })),
   };
 }

@@ -40,7 +40,7 @@ pub enum Kind {
     Backlog,
     /// A closed loop to find the most, then arrivals at shares of it.
     Sweep,
-    /// Many orders, watched from the first to the last.
+    /// Many orders, watched from the first to the last; then some more, beside a new engine.
     Long,
 }
 
@@ -52,7 +52,7 @@ pub struct Case {
     pub about: String,
     /// How it is run.
     pub kind: Kind,
-    /// What is measured, in turns: `engine`, a peer's name, or a limit's.
+    /// What is measured, in turns: `engine`, `one-sku`, a peer's name, or a limit's.
     pub subjects: Vec<String>,
     /// How often.
     pub rounds: u32,

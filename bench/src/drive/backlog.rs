@@ -26,7 +26,6 @@ pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Sample, Driv
         engine.worker.thaw();
         reading
     };
-    let begin = Instant::now();
     let watch = Watch { every: Duration::from_millis(50), points: false };
     let (measured, (thawed_at, usage_then)) =
         tokio::join!(measure(turn, target, plan, turn.case.sale.stock, watch), thaw);
@@ -34,7 +33,7 @@ pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Sample, Driv
     let drain_usage = spent(&usage_then, &target.processor().usage());
     let mut sample = turn.sample();
     let accepted = measured.tally.accepted.count;
-    let (backlog, time) = drained(&measured, thawed_at - begin);
+    let (backlog, time) = drained(&measured, thawed_at - measured.began);
     sample.set("accepted_per_s", rate(accepted, measured.tally.last_accepted));
     sample.set("backlog_orders", backlog as f64);
     sample.set("drain_per_s", rate(backlog, time));

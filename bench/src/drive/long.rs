@@ -1,4 +1,4 @@
-//! Many orders, watched from the first to the last; and what the next ones cost, beside those of a new engine.
+//! Many orders, watched from the first to the last; then what some more cost, beside those of a new engine.
 
 use std::time::Duration;
 
@@ -6,7 +6,8 @@ use super::measure::{Measured, Point, Watch, measure};
 use super::steady::{figures, new_shop, plan, storage};
 use super::target::Target;
 use super::{DriveError, Sample, Timeline, Turn};
-use crate::load::{End, Shop};
+use crate::cases::Afterwards;
+use crate::load::{End, Shop, Tally};
 use crate::stage::Engine;
 
 /// Stretches into which the run is cut, at most.
@@ -35,15 +36,25 @@ pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Vec<Sample>,
         sample.timeline.cost = stretches(&measured.points, before.redis_bytes, (orders / STRETCHES).max(1));
     }
     let (mut faults, mut seen) = (measured.faults, measured.tally);
+    faults.extend(missing(orders, &seen));
     let mut samples = vec![sample];
-    for round in 1..=turn.case.load.afterwards.map_or(0, |afterwards| afterwards.rounds) {
-        // Other buyers, of the same sale.
-        let shop = Shop { run: fastrand::u32(..), ..shop.clone() };
-        let more = afterwards(turn, engine, shop).await?;
-        samples.push(sample_of(turn, GROWN, round, &more));
-        faults.extend(more.faults);
-        seen.merge(more.tally);
-        samples.push(on_a_new_engine(turn, round).await?);
+    if let Some(Afterwards { rounds, claims }) = turn.case.load.afterwards {
+        for round in 1..=rounds {
+            // In turns, there and back, as the subjects of other cases.
+            let new_one_first = round % 2 == 0;
+            if new_one_first {
+                samples.push(on_a_new_engine(turn, round, claims).await?);
+            }
+            // Other buyers, of the same sale.
+            let shop = Shop { run: fastrand::u32(..), ..shop.clone() };
+            let more = some_more(turn, engine, shop, claims).await?;
+            samples.push(sample_of(turn, GROWN, round, &more));
+            faults.extend(more.faults);
+            seen.merge(more.tally);
+            if !new_one_first {
+                samples.push(on_a_new_engine(turn, round, claims).await?);
+            }
+        }
     }
     // Once, at the end: to read all orders is a load of its own.
     faults.extend(target.check(&shop, &seen).await?);
@@ -54,25 +65,42 @@ pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Vec<Sample>,
     Ok(samples.into_iter().map(judge).collect())
 }
 
-async fn on_a_new_engine(turn: &Turn<'_>, round: u32) -> Result<Sample, DriveError> {
+async fn on_a_new_engine(turn: &Turn<'_>, round: u32, claims: u64) -> Result<Sample, DriveError> {
     let engine = Engine::start(&turn.driver.base, &turn.case.engine.settings()).await?;
     let target = Target::Engine(&engine);
     let shop = new_shop(turn);
     target.create_sales(&shop, turn.case.sale.stock).await?;
-    let measured = afterwards(turn, &engine, shop.clone()).await?;
+    // The first ones find no plan, no page and no connection ready: those are not what a sale costs.
+    let first = some_more(turn, &engine, shop.clone(), claims / 20).await?;
+    let others = Shop { run: !shop.run, ..shop.clone() };
+    let measured = some_more(turn, &engine, others, claims).await?;
     let sample = sample_of(turn, NEW, round, &measured);
-    let mut faults = measured.faults;
-    faults.extend(target.check(&shop, &measured.tally).await?);
+    let (mut faults, mut seen) = (measured.faults, measured.tally);
+    faults.extend(first.faults);
+    seen.merge(first.tally);
+    faults.extend(target.check(&shop, &seen).await?);
     engine.stop().await;
     Ok(sample.judged(faults))
 }
 
-async fn afterwards(turn: &Turn<'_>, engine: &Engine, shop: Shop) -> Result<Measured, DriveError> {
+async fn some_more(
+    turn: &Turn<'_>,
+    engine: &Engine,
+    shop: Shop,
+    claims: u64,
+) -> Result<Measured, DriveError> {
     let target = Target::Engine(engine);
-    let claims = turn.case.load.afterwards.map_or(0, |afterwards| afterwards.claims);
     let mut plan = plan(turn, target, shop, turn.case.mix);
     plan.end = End::Claims { claims, within: Duration::from_secs_f64(turn.case.load.seconds) };
-    measure(turn, target, plan, turn.case.sale.stock, WATCH).await
+    let mut measured = measure(turn, target, plan, turn.case.sale.stock, WATCH).await?;
+    measured.faults.extend(missing(claims, &measured.tally));
+    Ok(measured)
+}
+
+/// Claims that were to be accepted and were not, in time.
+fn missing(claims: u64, seen: &Tally) -> Option<String> {
+    let accepted = seen.accepted.count;
+    (accepted < claims).then(|| format!("{accepted} of {claims} claims were accepted in time"))
 }
 
 fn sample_of(turn: &Turn<'_>, subject: &str, round: u32, measured: &Measured) -> Sample {

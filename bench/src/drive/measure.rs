@@ -15,6 +15,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(300);
 
 /// What was seen of one load.
 pub struct Measured {
+    /// When it began.
+    pub began: Instant,
     /// By the load generator.
     pub tally: Tally,
     /// Orders that it left: fewer than were accepted where a 202 is no order yet.
@@ -104,6 +106,7 @@ pub async fn measure(
     }
     let usage = spent(&before, &processor.usage());
     Ok(Measured {
+        began: begin,
         tally,
         orders: expected,
         usage,

@@ -65,7 +65,12 @@ impl Driver {
         let mut stages = Stages::new(self, case);
         let mut samples = Vec::new();
         for round in 1..=case.rounds {
-            for &subject in &subjects {
+            // There and back: whoever comes behind another one has what that one left to be done.
+            let mut turns = subjects.clone();
+            if round % 2 == 0 {
+                turns.reverse();
+            }
+            for subject in turns {
                 self.say(format!("{name}  round {round}/{}  {}: getting ready", case.rounds, subject.name()));
                 let turn = Turn { driver: self, name, case, subject, round };
                 match turn.run(&mut stages).await {
@@ -112,8 +117,7 @@ impl Turn<'_> {
     async fn run(&self, stages: &mut Stages<'_>) -> Result<Vec<Sample>, DriveError> {
         let seconds = self.case.load.seconds;
         let one = match self.subject {
-            Subject::Engine => return self.engine(stages).await,
-            Subject::OneSku => steady::engine(self, stages.engine().await?).await?,
+            Subject::Engine | Subject::OneSku => return self.engine(stages).await,
             Subject::Peer(kind) => steady::peer(self, stages.peer(kind).await?).await?,
             Subject::Bare => steady::bare(self, stages.bare().await?).await?,
             Subject::Copy => limits::copy(stages.copy_stage().await?, self.sample(), seconds).await?,

@@ -23,7 +23,8 @@ pub enum Subject {
     Fdatasync,
 }
 
-const LIMITS: [(&str, Subject); 7] = [
+/// All but the peers.
+const NAMED: [(&str, Subject); 7] = [
     ("engine", Subject::Engine),
     ("one-sku", Subject::OneSku),
     ("bare", Subject::Bare),
@@ -36,15 +37,15 @@ const LIMITS: [(&str, Subject); 7] = [
 impl Subject {
     /// The subject of a name.
     pub fn named(name: &str) -> Option<Self> {
-        let limit = LIMITS.iter().find(|(known, _)| *known == name).map(|(_, subject)| *subject);
-        limit.or_else(|| PeerKind::named(name).map(Self::Peer))
+        let subject = NAMED.iter().find(|(known, _)| *known == name).map(|(_, subject)| *subject);
+        subject.or_else(|| PeerKind::named(name).map(Self::Peer))
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Peer(peer) => peer.name(),
-            other => LIMITS.iter().find(|(_, subject)| *subject == other).map_or("", |(name, _)| name),
+            other => NAMED.iter().find(|(_, subject)| *subject == other).map_or("", |(name, _)| name),
         }
     }
 }

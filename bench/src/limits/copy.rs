@@ -1,7 +1,7 @@
 //! Binary COPY into the engine's tables: what Postgres takes when nothing is asked of it.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use doorbuster::config::Settings;
 use doorbuster::persist::{COPY_ORDERS, COPY_TYPES};
@@ -18,7 +18,11 @@ use crate::drive::Sample;
 use crate::load::scattered;
 use crate::stage::Engine;
 
-/// Copies orders with one line each for a time, as the engine's workers do in a drain, by its defaults.
+/// What gathers in a second while the worker of the case `backlog` is frozen, more or less: what a row costs depends on how many
+/// there are.
+const GATHERED_PER_SECOND: f64 = 35_000.0;
+
+/// Copies orders with one line each, as many as gather in a time, as the engine's workers do in a drain, by its defaults.
 ///
 /// # Errors
 /// [`LimitError`].
@@ -29,12 +33,12 @@ pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<S
     let sale = format!("copy-{run:08x}");
     let processor = Processor::default().with("postgres", engine.servers.postgres.pid()).with_load();
     let before = processor.usage();
+    let share = (GATHERED_PER_SECOND * seconds) as u64 / sessions;
     let begin = Instant::now();
-    let end = begin + Duration::from_secs_f64(seconds);
     let session = async |number: u64| -> Result<u64, LimitError> {
         let mut db = engine.servers.db().await?;
         let mut copied = 0;
-        while Instant::now() < end || copied == 0 {
+        while copied < share {
             let from = number * 1_000_000_000_000 + copied;
             copy_batch(&mut db, &sale, run, from..from + batch).await?;
             copied += batch;
@@ -60,7 +64,7 @@ async fn copy_batch(db: &mut Client, sale: &str, run: u32, numbers: Range<u64>) 
     let id = |number: u64| Uuid::from_u128(u128::from(number) << 40 | u128::from(run));
     for number in numbers {
         let (buyer, key) =
-            (format!("b{run:08x}-{:015}", scattered(number)), format!("k{run:08x}-{number:015}"));
+            (format!("b{:015}-{run:08x}", scattered(number)), format!("k{run:08x}-{number:015}"));
         let row: [&(dyn ToSql + Sync); 10] = [
             &id(number),
             &sale,

@@ -7,13 +7,19 @@ const DIGITS: usize = 15;
 /// Where the number begins in an idempotency key, counted from 1 as SQL's `substr` does.
 pub const KEY_NUMBER_FROM: usize = 11;
 
-/// Coprime to a power of ten, so that no two numbers below it are scattered to one.
-const SCATTER: u128 = 618_033_988_749_897;
+/// Bits of the numbers that [`scattered`] knows: all that have no more than [`DIGITS`] digits, and more than anyone counts to.
+const SCATTERED_BITS: u32 = 49;
 
-/// A place for this number among those of as many digits, another one for each, and those of neighbours far from each other.
-/// Buyers do not arrive in the order of their names: if these did, an index of them would only ever grow at its end.
+/// A number that looks like a random one, another for each. Buyers do not arrive in the order of their names: if these did, an
+/// index of them would only ever grow at its end.
+///
+/// Each step can be undone, so no two numbers meet: a xor with the own upper bits, a product with an odd number. The factors are
+/// those of MurmurHash3's `fmix64` (Appleby, 2011).
 pub fn scattered(number: u64) -> u64 {
-    (u128::from(number) * SCATTER % 10_u128.pow(DIGITS as u32)) as u64
+    const MASK: u64 = (1 << SCATTERED_BITS) - 1;
+    let mix = |number: u64| number ^ (number >> (SCATTERED_BITS / 2 + 1));
+    let times = |number: u64, odd: u64| number.wrapping_mul(odd) & MASK;
+    mix(times(mix(times(mix(number & MASK), 0xff51_afd7_ed55_8ccd)), 0xc4ce_b9fe_1a85_ec53))
 }
 
 /// Numbers of one thread begin at a multiple of this, so that no two threads share one.
@@ -125,7 +131,9 @@ impl Templates {
         self.head(out);
         self.buyer(number, out);
         out.extend_from_slice(b"\r\nIdempotency-Key: k");
-        self.identity(number, out);
+        out.extend_from_slice(&self.run);
+        out.push(b'-');
+        out.extend_from_slice(&digits(number));
         let body = number as usize / self.shop.sales.len() % self.bodies.len();
         out.extend_from_slice(&self.bodies[body]);
     }
@@ -141,19 +149,20 @@ impl Templates {
 
     fn buyer(&self, number: u64, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\nX-Buyer-Id: b");
-        self.identity(scattered(number), out);
-    }
-
-    fn identity(&self, mut number: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.run);
+        // In front of the run: else the buyers of each would have a place of their own in the index.
+        out.extend_from_slice(&digits(scattered(number)));
         out.push(b'-');
-        let mut digits = [b'0'; DIGITS];
-        for digit in digits.iter_mut().rev() {
-            *digit += (number % 10) as u8;
-            number /= 10;
-        }
-        out.extend_from_slice(&digits);
+        out.extend_from_slice(&self.run);
     }
+}
+
+fn digits(mut number: u64) -> [u8; DIGITS] {
+    let mut digits = [b'0'; DIGITS];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    digits
 }
 
 #[cfg(test)]
@@ -171,11 +180,22 @@ mod tests {
         assert_eq!(
             text,
             "POST /v1/sales/two/orders HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\
-             X-Buyer-Id: b000000ab-339393538745777\r\nIdempotency-Key: k000000ab-000000000000041\r\n\
+             X-Buyer-Id: b123351344163520-000000ab\r\nIdempotency-Key: k000000ab-000000000000041\r\n\
              Content-Type: application/json\r\nContent-Length: 38\r\n\r\n\
              {\"items\":[{\"sku\":\"TEE\",\"quantity\":1}]}"
         );
         assert_eq!(&"k000000ab-000000000000041"[KEY_NUMBER_FROM - 1..], "000000000000041");
+    }
+
+    #[test]
+    fn buyers_come_in_no_order_and_each_once() {
+        let of_two_threads = (0..20_000).chain(NUMBERS_PER_THREAD..NUMBERS_PER_THREAD + 20_000);
+        let places: Vec<u64> = of_two_threads.map(scattered).collect();
+        assert!(places.iter().all(|place| digits(*place).len() == DIGITS && *place < 1 << SCATTERED_BITS));
+        let rises = places.windows(2).filter(|two| two[0] < two[1]).count();
+        assert!((19_000..21_000).contains(&rises), "{rises} of 39,999 are behind the one before");
+        let distinct: std::collections::HashSet<_> = places.iter().collect();
+        assert_eq!(distinct.len(), places.len());
     }
 
     #[test]
@@ -186,7 +206,7 @@ mod tests {
         Templates::new(shop, "h".into()).write(&Ask::Order(Accepted { number: 3, id }), &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            "GET /v1/orders/01KAJ5 HTTP/1.1\r\nHost: h\r\nX-Buyer-Id: b00000001-854101966249691\r\n\r\n"
+            "GET /v1/orders/01KAJ5 HTTP/1.1\r\nHost: h\r\nX-Buyer-Id: b149000481827977-00000001\r\n\r\n"
         );
         assert!(OrderId::of_location(&[b'x'; 65]).is_none());
     }
