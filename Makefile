@@ -99,7 +99,7 @@ bench: deps bench-deps ## measure the headline, under ten minutes; arguments in 
 	$(CARGO) build --locked --release $(BENCH_BINS)
 	$(TARGET)/release/bench run --profile headline $(ARGS)
 
-bench-full: deps bench-deps ## measure every case at full length, about an hour and a half
+bench-full: deps bench-deps ## measure every case at full length, about 40 minutes
 	$(CARGO) build --locked --release $(BENCH_BINS)
 	$(TARGET)/release/bench run --profile full $(ARGS)
 

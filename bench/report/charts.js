@@ -11,14 +11,12 @@ const LABELS = {
   'one-sku': 'all on one SKU',
   'engine, grown': 'afterwards',
   'engine, new': 'a new engine',
-  bare: 'bare hyper server',
   'bullmq-lock': 'Express + BullMQ + FOR UPDATE',
   'lua-bullmq': 'Fastify + Lua + BullMQ',
   'postgres-update': 'Postgres, conditional UPDATE',
   'postgres-skip-locked': 'Postgres, SKIP LOCKED',
   'batch-script': 'claim script, 256 a call',
   'redis-benchmark': 'claim script, 1 a call',
-  copy: 'binary COPY',
 };
 const COLOURS = ['#2f6fdf', '#e0812b', '#2f9e6e', '#b04ac0', '#c0392b', '#7a7a7a'];
 
@@ -161,12 +159,13 @@ function peers(results) {
 function limits(results) {
   return bars([
     ['Doorbuster, accepted', figure(results, 'accept', 'engine', 'accepted_per_s')],
+    ['bare hyper server beside it', figure(results, 'accept', 'bare', 'answers_per_s')],
     ['Doorbuster, sold out', figure(results, 'sold-out', 'engine', 'answers_per_s')],
+    ['bare server beside sold out', figure(results, 'sold-out', 'bare', 'answers_per_s')],
     ['Doorbuster, drain', figure(results, 'backlog', 'engine', 'drain_per_s')],
-    [label('bare'), figure(results, 'accept', 'bare', 'answers_per_s')],
+    ['binary COPY beside it', figure(results, 'backlog', 'copy', 'orders_per_s')],
     [label('batch-script'), figure(results, 'accept', 'batch-script', 'claims_per_s')],
     [label('redis-benchmark'), figure(results, 'accept', 'redis-benchmark', 'claims_per_s')],
-    [label('copy'), figure(results, 'accept', 'copy', 'orders_per_s')],
   ], 'a second', false);
 }
 

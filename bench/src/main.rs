@@ -139,8 +139,8 @@ async fn run(
     std::fs::create_dir_all(into).map_err(|error| BenchError::Io("make the directory of results", error))?;
     let driver = Driver::new(base);
     let mut results = Results::begin(profile);
-    // A part of the cases gives a part of the headline, which would replace the whole one.
-    let whole = names.is_empty() && without.is_empty();
+    // A part of the cases gives a part of the headline, and other lengths give another one: neither replaces that of `make bench`.
+    let is_the_headline = profile == Profile::Headline && names.is_empty() && without.is_empty();
     for name in chosen(names, profile)? {
         let mut case = cases::load(&name, profile)?;
         case.subjects.retain(|subject| !without.contains(subject));
@@ -153,7 +153,7 @@ async fn run(
     let headline = report::headline(&results);
     if profile != Profile::Smoke && !headline.is_empty() {
         println!("{}", report::headline_table(&headline));
-        if whole {
+        if is_the_headline {
             report::write_json(&into.join("headline.json"), &headline)?;
         }
     }
