@@ -30,7 +30,7 @@ pub const COPY_TYPES: [Type; 10] = [
     Type::INT8_ARRAY,
 ];
 
-/// Writes orders; `units` are those of these very orders. `false`, with nothing written, where a sale has its orders wait for a
+/// Writes orders, sorted by id; `units` are those of these very orders. `false`, with nothing written, where a sale has its orders wait for a
 /// payment: those have more to them than a row, see `sql/persist/orders.sql`.
 ///
 /// # Errors
@@ -46,10 +46,11 @@ pub(super) async fn write_confirmed(
     let statement = tx.prepare_cached(COPY_ORDERS).await?;
     let mut rows = pin!(BinaryCopyInWriter::new(tx.copy_in(&statement).await?, &COPY_TYPES));
     let mut lines = Lines::default();
-    let mut places = units.places.iter();
-    debug_assert_eq!(places.len(), orders.iter().map(|(_, order)| order.lines.len()).sum::<usize>());
+    let mut places = units.places.as_slice();
     for (id, order) in orders {
-        lines.set(order, &mut places, &prices);
+        let (own, rest) = places.split_at(order.lines.len());
+        places = rest;
+        lines.set(order, own, &prices);
         let row: [&(dyn ToSql + Sync); 10] = [
             &id.to_uuid(),
             &order.sale.as_str(),
@@ -77,13 +78,8 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    /// Takes the lines of the next order: the `places` of their items are next, too.
-    fn set<'p>(
-        &mut self,
-        order: &'a OrderEntry,
-        places: &mut impl Iterator<Item = &'p usize>,
-        prices: &[i64],
-    ) {
+    /// Takes the lines of an order, whose items' prices are at these places.
+    fn set(&mut self, order: &'a OrderEntry, places: &[usize], prices: &[i64]) {
         self.skus.clear();
         self.quantities.clear();
         self.unit_prices.clear();
