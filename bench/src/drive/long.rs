@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::measure::{Measured, Point, Watch, measure};
 use super::steady::{figures, new_shop, plan, storage};
 use super::target::Target;
-use super::{DriveError, Sample, Timeline, Turn};
+use super::{DriveError, Sample, Timeline, Turn, there_and_back};
 use crate::cases::Afterwards;
-use crate::load::{End, Shop, Tally};
+use crate::load::{End, Shop};
 use crate::stage::Engine;
 
 /// Stretches into which the run is cut, at most.
@@ -24,45 +24,36 @@ pub(super) async fn run(turn: &Turn<'_>, engine: &Engine) -> Result<Vec<Sample>,
     let shop = new_shop(turn);
     target.create_sales(&shop, turn.case.sale.stock).await?;
     let before = target.storage().await?;
-    let plan = plan(turn, target, shop.clone(), turn.case.mix);
     let orders = turn.case.load.claims.unwrap_or_default();
-    let watch = Watch { points: true, ..WATCH };
-    let measured = measure(turn, target, plan, turn.case.sale.stock, watch).await?;
-    let mut sample = turn.sample();
-    figures(&mut sample, &measured);
+    let measured = load(turn, engine, shop.clone(), orders, Watch { points: true, ..WATCH }).await?;
+    let mut sample = sample_of(turn, turn.subject.name(), turn.round, &measured);
     sample.timeline = Timeline::of(&measured.tally, measured.persisted);
     if let (Some(before), Some(after)) = (before, target.storage().await?) {
         storage(&mut sample, &before, &after, measured.tally.accepted.count);
         sample.timeline.cost = stretches(&measured.points, before.redis_bytes, (orders / STRETCHES).max(1));
     }
     let (mut faults, mut seen) = (measured.faults, measured.tally);
-    faults.extend(missing(orders, &seen));
-    let mut samples = vec![sample];
+    let (mut samples, mut of_new_ones) = (vec![sample], Vec::new());
     if let Some(Afterwards { rounds, claims }) = turn.case.load.afterwards {
         for round in 1..=rounds {
-            // In turns, there and back, as the subjects of other cases.
-            let new_one_first = round % 2 == 0;
-            if new_one_first {
-                samples.push(on_a_new_engine(turn, round, claims).await?);
-            }
-            // Other buyers, of the same sale.
-            let shop = Shop { run: fastrand::u32(..), ..shop.clone() };
-            let more = some_more(turn, engine, shop, claims).await?;
-            samples.push(sample_of(turn, GROWN, round, &more));
-            faults.extend(more.faults);
-            seen.merge(more.tally);
-            if !new_one_first {
-                samples.push(on_a_new_engine(turn, round, claims).await?);
+            for subject in there_and_back(round, &[GROWN, NEW]) {
+                if subject == NEW {
+                    of_new_ones.push(on_a_new_engine(turn, round, claims).await?);
+                    continue;
+                }
+                // Other buyers, of the same sale.
+                let shop = Shop { run: fastrand::u32(..), ..shop.clone() };
+                let more = load(turn, engine, shop, claims, WATCH).await?;
+                samples.push(sample_of(turn, GROWN, round, &more));
+                faults.extend(more.faults);
+                seen.merge(more.tally);
             }
         }
     }
     // Once, at the end: to read all orders is a load of its own.
     faults.extend(target.check(&shop, &seen).await?);
-    let judge = |sample: Sample| {
-        let on_this_engine = sample.subject != NEW;
-        if on_this_engine { sample.judged(faults.clone()) } else { sample }
-    };
-    Ok(samples.into_iter().map(judge).collect())
+    let samples = samples.into_iter().map(|sample| sample.judged(faults.clone()));
+    Ok(samples.chain(of_new_ones).collect())
 }
 
 async fn on_a_new_engine(turn: &Turn<'_>, round: u32, claims: u64) -> Result<Sample, DriveError> {
@@ -71,9 +62,9 @@ async fn on_a_new_engine(turn: &Turn<'_>, round: u32, claims: u64) -> Result<Sam
     let shop = new_shop(turn);
     target.create_sales(&shop, turn.case.sale.stock).await?;
     // The first ones find no plan, no page and no connection ready: those are not what a sale costs.
-    let first = some_more(turn, &engine, shop.clone(), claims / 20).await?;
+    let first = load(turn, &engine, shop.clone(), claims / 20, WATCH).await?;
     let others = Shop { run: !shop.run, ..shop.clone() };
-    let measured = some_more(turn, &engine, others, claims).await?;
+    let measured = load(turn, &engine, others, claims, WATCH).await?;
     let sample = sample_of(turn, NEW, round, &measured);
     let (mut faults, mut seen) = (measured.faults, measured.tally);
     faults.extend(first.faults);
@@ -83,24 +74,23 @@ async fn on_a_new_engine(turn: &Turn<'_>, round: u32, claims: u64) -> Result<Sam
     Ok(sample.judged(faults))
 }
 
-async fn some_more(
+/// Sends so many claims, each of which is to be accepted.
+async fn load(
     turn: &Turn<'_>,
     engine: &Engine,
     shop: Shop,
     claims: u64,
+    watch: Watch,
 ) -> Result<Measured, DriveError> {
     let target = Target::Engine(engine);
     let mut plan = plan(turn, target, shop, turn.case.mix);
     plan.end = End::Claims { claims, within: Duration::from_secs_f64(turn.case.load.seconds) };
-    let mut measured = measure(turn, target, plan, turn.case.sale.stock, WATCH).await?;
-    measured.faults.extend(missing(claims, &measured.tally));
+    let mut measured = measure(turn, target, plan, turn.case.sale.stock, watch).await?;
+    let accepted = measured.tally.accepted.count;
+    if accepted < claims {
+        measured.faults.push(format!("{accepted} of {claims} claims were accepted in time"));
+    }
     Ok(measured)
-}
-
-/// Claims that were to be accepted and were not, in time.
-fn missing(claims: u64, seen: &Tally) -> Option<String> {
-    let accepted = seen.accepted.count;
-    (accepted < claims).then(|| format!("{accepted} of {claims} claims were accepted in time"))
 }
 
 fn sample_of(turn: &Turn<'_>, subject: &str, round: u32, measured: &Measured) -> Sample {

@@ -65,12 +65,7 @@ impl Driver {
         let mut stages = Stages::new(self, case);
         let mut samples = Vec::new();
         for round in 1..=case.rounds {
-            // There and back: whoever comes behind another one has what that one left to be done.
-            let mut turns = subjects.clone();
-            if round % 2 == 0 {
-                turns.reverse();
-            }
-            for subject in turns {
+            for subject in there_and_back(round, &subjects) {
                 self.say(format!("{name}  round {round}/{}  {}: getting ready", case.rounds, subject.name()));
                 let turn = Turn { driver: self, name, case, subject, round };
                 match turn.run(&mut stages).await {
@@ -93,6 +88,15 @@ impl Driver {
         stages.stop().await;
         Ok(samples)
     }
+}
+
+/// All of them in the order of this round: whoever comes behind another one has what that one left to be done.
+fn there_and_back<T: Copy>(round: u32, all: &[T]) -> Vec<T> {
+    let mut turns = all.to_vec();
+    if round.is_multiple_of(2) {
+        turns.reverse();
+    }
+    turns
 }
 
 /// One subject's turn in one round of a case.

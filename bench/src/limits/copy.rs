@@ -15,14 +15,14 @@ use uuid::Uuid;
 use super::LimitError;
 use crate::cost::{Processor, spent};
 use crate::drive::Sample;
-use crate::load::scattered;
+use crate::load::buyer_and_key;
 use crate::stage::Engine;
 
-/// What gathers in a second while the worker of the case `backlog` is frozen, more or less: what a row costs depends on how many
-/// there are.
-const GATHERED_PER_SECOND: f64 = 35_000.0;
+/// For each second of a case: what a row costs depends on how many there are. Two thirds of what gathers in a second while the
+/// worker of the case `backlog` is frozen: with a smaller index the limit is rather too high than too low.
+const ORDERS_PER_SECOND: f64 = 35_000.0;
 
-/// Copies orders with one line each, as many as gather in a time, as the engine's workers do in a drain, by its defaults.
+/// Copies orders with one line each, so many for each of these seconds, as the engine's workers do in a drain, by its defaults.
 ///
 /// # Errors
 /// [`LimitError`].
@@ -33,7 +33,7 @@ pub async fn copy(engine: &Engine, mut sample: Sample, seconds: f64) -> Result<S
     let sale = format!("copy-{run:08x}");
     let processor = Processor::default().with("postgres", engine.servers.postgres.pid()).with_load();
     let before = processor.usage();
-    let share = (GATHERED_PER_SECOND * seconds) as u64 / sessions;
+    let share = (ORDERS_PER_SECOND * seconds) as u64 / sessions;
     let begin = Instant::now();
     let session = async |number: u64| -> Result<u64, LimitError> {
         let mut db = engine.servers.db().await?;
@@ -63,8 +63,7 @@ async fn copy_batch(db: &mut Client, sale: &str, run: u32, numbers: Range<u64>) 
     // Ids rise with time, as the engine's do: the low bits are the number.
     let id = |number: u64| Uuid::from_u128(u128::from(number) << 40 | u128::from(run));
     for number in numbers {
-        let (buyer, key) =
-            (format!("b{:015}-{run:08x}", scattered(number)), format!("k{run:08x}-{number:015}"));
+        let (buyer, key) = buyer_and_key(run, number);
         let row: [&(dyn ToSql + Sync); 10] = [
             &id(number),
             &sale,

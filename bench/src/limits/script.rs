@@ -12,6 +12,7 @@ use tokio::process::Command;
 use super::LimitError;
 use crate::cost::{Processor, spent};
 use crate::drive::Sample;
+use crate::load::buyer_and_key;
 use crate::stage::{Engine, StageError};
 
 const SALE: &str = "script";
@@ -105,10 +106,9 @@ fn claims(sale: &SaleId, run: u32, first: usize) -> Result<Vec<Claim>, LimitErro
     let sku: Sku = SKU.parse().map_err(|_| LimitError::Script("its SKU is not valid".to_owned()))?;
     (first..first + BATCH)
         .map(|number| {
-            let buyer =
-                BuyerId::parse(format!("b{run:08x}-{number:015}").as_bytes()).map_err(|_| wrong(()))?;
-            let key = IdempotencyKey::parse(format!("k{run:08x}-{number:015}").as_bytes())
-                .map_err(|_| wrong(()))?;
+            let (buyer, key) = buyer_and_key(run, number as u64);
+            let buyer = BuyerId::parse(buyer.as_bytes()).map_err(|_| wrong(()))?;
+            let key = IdempotencyKey::parse(key.as_bytes()).map_err(|_| wrong(()))?;
             Ok(Claim::new(sale.clone(), buyer, key, vec![(sku.clone(), 1)]))
         })
         .collect()

@@ -19,7 +19,7 @@ pub use generator::{LoadError, run};
 pub use live::Live;
 pub use pace::Pace;
 pub use plan::{End, LoadPlan, Mix};
-pub use request::{KEY_NUMBER_FROM, Shop, scattered};
+pub use request::{KEY_NUMBER_FROM, Shop, buyer_and_key};
 #[cfg(test)]
 pub use tally::tally_of;
 pub use tally::{Numbers, SLOT, Tally};

@@ -15,11 +15,16 @@ const SCATTERED_BITS: u32 = 49;
 ///
 /// Each step can be undone, so no two numbers meet: a xor with the own upper bits, a product with an odd number. The factors are
 /// those of MurmurHash3's `fmix64` (Appleby, 2011).
-pub fn scattered(number: u64) -> u64 {
+fn scattered(number: u64) -> u64 {
     const MASK: u64 = (1 << SCATTERED_BITS) - 1;
     let mix = |number: u64| number ^ (number >> (SCATTERED_BITS / 2 + 1));
     let times = |number: u64, odd: u64| number.wrapping_mul(odd) & MASK;
     mix(times(mix(times(mix(number & MASK), 0xff51_afd7_ed55_8ccd)), 0xc4ce_b9fe_1a85_ec53))
+}
+
+/// The names of the buyer and of the key of a number, as the requests have them.
+pub fn buyer_and_key(run: u32, number: u64) -> (String, String) {
+    (format!("b{:0DIGITS$}-{run:08x}", scattered(number)), format!("k{run:08x}-{number:0DIGITS$}"))
 }
 
 /// Numbers of one thread begin at a multiple of this, so that no two threads share one.
@@ -183,6 +188,11 @@ mod tests {
              X-Buyer-Id: b123351344163520-000000ab\r\nIdempotency-Key: k000000ab-000000000000041\r\n\
              Content-Type: application/json\r\nContent-Length: 38\r\n\r\n\
              {\"items\":[{\"sku\":\"TEE\",\"quantity\":1}]}"
+        );
+        let (buyer, key) = buyer_and_key(0xab, 41);
+        assert!(
+            text.contains(&format!("X-Buyer-Id: {buyer}\r\nIdempotency-Key: {key}\r\n")),
+            "{buyer} {key}"
         );
         assert_eq!(&"k000000ab-000000000000041"[KEY_NUMBER_FROM - 1..], "000000000000041");
     }

@@ -34,7 +34,7 @@ const LIMITS: [(&str, &str); 4] = [
     ("syscalls_per_order.api", "system calls of the API"),
 ];
 
-/// Whose orders are to cost no more than those of whom.
+/// Subjects whose orders are to cost no more than those of the other one.
 const FLAT: [(&str, &str); 2] = [("engine", "one-sku"), (GROWN, NEW)];
 
 /// One table for each case: medians over its rounds, with half the distance of the quartiles.
